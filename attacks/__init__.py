@@ -1,0 +1,44 @@
+"""Membership inference on arrays: can what a model was trained on be told from what it says?
+
+One module per attack, `REGISTRY` with all of them behind one signature, `statistics` for numbers
+with their uncertainty, `decision` for what follows from them, `shadows` for the models the stronger
+attacks need. Arrays and callables in, frozen results out; nothing here knows where they come from.
+"""
+
+from attacks import (
+    decision,
+    lira,
+    neighbourhood,
+    patch_support,
+    population,
+    rmia,
+    shadows,
+    signals,
+    statistics,
+    thresholds,
+)
+from attacks.evaluation import Evaluation, evaluate
+from attacks.interface import Attack, Evidence, Tier
+from attacks.recipe import Recipe
+from attacks.registry import REGISTRY, attack
+
+__all__ = [
+    "REGISTRY",
+    "Attack",
+    "Evaluation",
+    "Evidence",
+    "Recipe",
+    "Tier",
+    "attack",
+    "decision",
+    "evaluate",
+    "lira",
+    "neighbourhood",
+    "patch_support",
+    "population",
+    "rmia",
+    "shadows",
+    "signals",
+    "statistics",
+    "thresholds",
+]

@@ -1,0 +1,99 @@
+"""Reading arrays from a caller: every function of this package refuses the same things alike.
+
+A nan that enters a rank or a likelihood ratio does not stop it, it moves it silently; so it is
+refused at the door, in one sentence that names the argument.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float64]
+Float32Array = NDArray[np.float32]
+IntArray = NDArray[np.int64]
+BoolArray = NDArray[np.bool_]
+
+
+def finite(values: ArrayLike, name: str, ndim: int) -> FloatArray:
+    """Return `values` as float64 with `ndim` dimensions, none of them empty.
+
+    Raises ValueError when the shape differs, or when a value is nan or infinite.
+    """
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be an array of numbers") from error
+    if array.ndim != ndim:
+        raise ValueError(f"{name} must have {ndim} dimension(s), found shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty")
+    bad = int(array.size - np.count_nonzero(np.isfinite(array)))
+    if bad:
+        raise ValueError(f"{name} holds {bad} value(s) that are nan or infinite")
+    return array
+
+
+def vector(values: ArrayLike, name: str) -> FloatArray:
+    """Return `values` as a finite float64 vector [N]; raises ValueError as `finite` does."""
+    return finite(values, name, 1)
+
+
+def integer_labels(values: ArrayLike, name: str, n: int, classes: int | None = None) -> IntArray:
+    """Return `values` as int64 [n] within 0..classes-1.
+
+    Raises ValueError when the length differs, a label is not a whole number, or it is out of range.
+    """
+    array = np.asarray(values)
+    if array.shape != (n,):
+        raise ValueError(f"{name} must have shape ({n},), found {array.shape}")
+    if array.dtype.kind not in "iu":
+        whole: NDArray[Any] = finite(array, name, 1)
+        if np.any(whole != np.floor(whole)):
+            raise ValueError(f"{name} must be whole numbers")
+        array = whole
+    result: IntArray = array.astype(np.int64)
+    low, high = int(result.min()), int(result.max())
+    if low < 0 or (classes is not None and high >= classes):
+        top = "" if classes is None else str(classes - 1)
+        raise ValueError(f"{name} must lie in 0..{top}, found {low}..{high}")
+    return result
+
+
+def same_length(a: NDArray[Any], b: NDArray[Any], names: str) -> None:
+    """Raise ValueError unless `a` and `b` have as many entries along the first axis."""
+    if a.shape[0] != b.shape[0]:
+        raise ValueError(f"{names} must have the same length, found {a.shape[0]} and {b.shape[0]}")
+
+
+def shadow_arrays(
+    target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return target [N], shadows [K, N] float64 and member_mask bool [K, N], checked.
+
+    Raises ValueError when the shapes do not fit or the mask is not made of booleans.
+    """
+    goal = vector(target, "target")
+    signals = finite(shadows, "shadows", 2)
+    mask = np.asarray(member_mask)
+    if signals.shape[1] != goal.size:
+        raise ValueError(
+            f"shadows must be [K, {goal.size}] as target has {goal.size} records, "
+            f"found {signals.shape}"
+        )
+    if mask.shape != signals.shape:
+        raise ValueError(f"member_mask must be {signals.shape} like shadows, found {mask.shape}")
+    if mask.dtype != np.bool_:
+        if not np.isin(mask, (0, 1)).all():
+            raise ValueError("member_mask must hold booleans")
+        mask = mask.astype(np.bool_)
+    return goal, signals, mask
+
+
+def proportion(value: float, name: str) -> float:
+    """Return `value` when it lies strictly between 0 and 1; raises ValueError otherwise."""
+    if not 0.0 < value < 1.0:
+        raise ValueError(f"{name} must lie strictly between 0 and 1, found {value}")
+    return float(value)

@@ -1,0 +1,122 @@
+"""What an attack is: a name, what it needs to see, and one score per record.
+
+Every attack has its own module with a plain function of arrays, and an `Attack` that calls it with
+the fields of an `Evidence`. So that one loop runs them all, one table tests them all, and a report
+can say which attacks the access given did not allow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from numpy.typing import ArrayLike, NDArray
+
+from attacks.arrays import FloatArray, vector
+
+Predict = Callable[[NDArray[Any]], ArrayLike]  # records [B, ...] -> logits [B, C]
+
+
+class Tier(StrEnum):
+    """The access an attack needs."""
+
+    OUTPUTS = "A"  # scores or outputs only
+    MODEL = "B"  # the model, forgotten records, unseen records
+    TRAINING = "C"  # also the training set and the recipe: shadow models, references
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What an attack may look at; what is not available stays None.
+
+    logits: [N, C], the audited model on the records judged. labels: int [N], their classes.
+    target: [N], φ of the audited model; taken from logits and labels when None.
+    population_logits, population_labels: [M, C], [M], the same for unseen records.
+    population_target: [M], φ of the audited model on them; from the former when None.
+    shadows, member_mask: [K, N], φ of each shadow model, and whether it trained on the record.
+    population_shadows: [K, M], φ of the same shadow models on the unseen records, which none of
+    them trained on.
+    records, predict: [N, ...] and the audited model as a function, for attacks that query it.
+    radius, domain, copies, seed: of the perturbed copies.
+    gates: [N], how far the gates of a patch open on each record, in [0, 1].
+    """
+
+    logits: ArrayLike | None = None
+    labels: ArrayLike | None = None
+    target: ArrayLike | None = None
+    population_logits: ArrayLike | None = None
+    population_labels: ArrayLike | None = None
+    population_target: ArrayLike | None = None
+    shadows: ArrayLike | None = None
+    member_mask: ArrayLike | None = None
+    population_shadows: ArrayLike | None = None
+    records: NDArray[Any] | None = None
+    predict: Predict | None = None
+    radius: float = 0.05
+    domain: tuple[float, float] = (0.0, 1.0)
+    copies: int = 16
+    seed: int = 0
+    gates: ArrayLike | None = None
+
+    def lacks(self, needs: tuple[str, ...]) -> tuple[str, ...]:
+        """Return which of the named fields are not available."""
+        return tuple(name for name in needs if not self._has(name))
+
+    def _has(self, name: str) -> bool:
+        if getattr(self, name) is not None:
+            return True
+        if name == "target":
+            return self.logits is not None and self.labels is not None
+        if name == "population_target":
+            return self.population_logits is not None and self.population_labels is not None
+        return False
+
+    def phi(self) -> ArrayLike:
+        """Return the target φ [N], from the logits when it was not given."""
+        from attacks.signals import rescaled_logit
+
+        if self.target is not None:
+            return self.target
+        assert self.logits is not None and self.labels is not None
+        return rescaled_logit(self.logits, self.labels)
+
+    def population_phi(self) -> ArrayLike:
+        """Return φ of the unseen records [M], from their logits when it was not given."""
+        from attacks.signals import rescaled_logit
+
+        if self.population_target is not None:
+            return self.population_target
+        assert self.population_logits is not None and self.population_labels is not None
+        return rescaled_logit(self.population_logits, self.population_labels)
+
+
+@dataclass(frozen=True)
+class Attack:
+    """One attack: how it is called, what it needs, and what its success would show.
+
+    name: in kebab case. needs: fields of `Evidence`. population: whether it compares a record with
+    other records alone, so that forgotten and unseen records must be alike for it to mean
+    anything. claim: one sentence. source: paper and section.
+    """
+
+    name: str
+    title: str
+    tier: Tier
+    needs: tuple[str, ...]
+    claim: str
+    source: str
+    function: Callable[[Evidence], FloatArray]
+    population: bool = True
+
+    def score(self, evidence: Evidence) -> FloatArray:
+        """Return the attack's score per record, float64 [N], higher meaning member.
+
+        Raises ValueError when the evidence lacks what the attack needs, or holds arrays that do not
+        fit each other.
+        """
+        missing = evidence.lacks(self.needs)
+        if missing:
+            raise ValueError(f"attack {self.name} needs {', '.join(missing)}")
+        return vector(self.function(evidence), f"scores of {self.name}")

@@ -1,0 +1,38 @@
+"""Every attack by its name, listed explicitly: what is not here is not run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from attacks.interface import Attack
+from attacks.lira import OFFLINE, ONLINE
+from attacks.neighbourhood import NEIGHBOURHOOD
+from attacks.patch_support import PATCH_SUPPORT
+from attacks.population import POPULATION
+from attacks.rmia import RMIA
+from attacks.thresholds import CONFIDENCE, ENTROPY, LOSS, MARGIN, MODIFIED_ENTROPY
+
+_ALL = (
+    LOSS,
+    CONFIDENCE,
+    ENTROPY,
+    MODIFIED_ENTROPY,
+    MARGIN,
+    POPULATION,
+    NEIGHBOURHOOD,
+    ONLINE,
+    OFFLINE,
+    RMIA,
+    PATCH_SUPPORT,
+)
+
+REGISTRY: Mapping[str, Attack] = MappingProxyType({attack.name: attack for attack in _ALL})
+
+
+def attack(name: str) -> Attack:
+    """Return the attack of this name; ValueError, listing the names, when there is none."""
+    try:
+        return REGISTRY[name]
+    except KeyError:
+        raise ValueError(f"no attack is called {name!r}; there are {', '.join(REGISTRY)}") from None

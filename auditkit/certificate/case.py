@@ -1,0 +1,87 @@
+"""What the judges look at: a submission, the auditor's records, and what the checker found."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.check import Findings, check_claims
+from auditkit.certificate.identity import record_digests
+from auditkit.certificate.matching import Matched, match_claims
+from auditkit.certificate.policy import Policy
+from auditkit.certificate.submission import Submission
+from auditkit.records import Records
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Everything one verification rests on.
+
+    `records` are those to be forgotten: the auditor's list if given, else the owner's, else None.
+    `findings` are aligned with `matched.claims`.
+    """
+
+    submission: Submission
+    policy: Policy
+    seed: int
+    forget: Records | None
+    retain: Records | None
+    holdout: Records | None
+    records: Records | None
+    key: bytes | None
+    matched: Matched | None
+    findings: Findings | None
+
+    @property
+    def why_no_records(self) -> str:
+        """Return why claims about records are not run."""
+        if self.records is None:
+            return "the forgotten records are withheld: give them with --forget"
+        return "no key for the records' digests: it comes with forget.npz or the auditor's own list"
+
+    @property
+    def active(self) -> frozenset[str]:
+        """Keyed digests of the records of all active requests."""
+        requests = self.submission.certificate.requests
+        return frozenset(d for r in requests if r.status == "active" for d in r.records)
+
+    def others(self) -> list[tuple[str, NDArray[np.float32]]]:
+        """Return retained and unseen records, without any that is to be forgotten."""
+        sets = []
+        for name, records in (("retained", self.retain), ("unseen", self.holdout)):
+            if records is None:
+                continue
+            keep = np.ones(len(records), dtype=bool)
+            if self.key is not None:
+                digests = record_digests(records, self.key)
+                keep = np.array([d not in self.active for d in digests])
+            if keep.any():
+                sets.append((name, records.x[keep]))
+        return sets
+
+
+def prepare(
+    submission: Submission,
+    forget: Records | None,
+    retain: Records | None,
+    holdout: Records | None,
+    policy: Policy,
+    seed: int,
+) -> Case:
+    """Match claims with records and run the checker."""
+    records = forget if forget is not None else submission.forget
+    key = None
+    for source in (submission.forget, forget):
+        if source is not None and source.key is not None:
+            key = source.key
+    matched = findings = None
+    if records is not None and key is not None:
+        matched = match_claims(submission, records, key, policy)
+        if len(matched.claims):
+            domain = submission.certificate.settings.domain
+            findings = check_claims(
+                submission.network, submission.patch, matched.claims, domain.lower, domain.upper
+            )
+    return Case(submission, policy, seed, forget, retain, holdout, records, key, matched, findings)

@@ -1,0 +1,368 @@
+"""From what the checker found of each claim to one outcome a check."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.case import Case
+from auditkit.certificate.check import Verdict
+from auditkit.certificate.matching import policy_faults
+from auditkit.network.interval import logit_difference_ceiling
+from auditkit.patch.gates import OffsetKind
+from auditkit.patch.generate import (
+    SLACK_FACTOR,
+    deployed_margin,
+    lead_over_set,
+    redirect_offset,
+)
+from auditkit.patch.settings import Method, Scope, Settings, Spec
+from auditkit.results import CheckResult, Outcome, not_run
+
+OFFSET_TOLERANCE = 1e-3  # relative: another machine sums in another order
+
+
+def support(case: Case) -> CheckResult:
+    """The pattern of each gate is its record's, and the gate is fully open there."""
+    name, title = "patch.support", "Each gate opens on the true region of its record"
+    refused = _cannot(case, name, title)
+    if refused:
+        return refused
+    findings = case.findings
+    assert findings is not None and case.matched is not None
+    both = np.where(
+        (findings.support == Verdict.REFUTED) | (findings.gate_open == Verdict.REFUTED),
+        Verdict.REFUTED,
+        np.minimum(findings.support, findings.gate_open),
+    )
+    return _judged(
+        case,
+        name,
+        title,
+        both,
+        "the gate's pattern is the record's own and its gate alone is fully open there",
+        evidence={"least_dead_zone_use": float(findings.unit_error.max(initial=0.0))},
+    )
+
+
+def point(case: Case) -> CheckResult:
+    """At the record, the patched network meets the specification with its margin."""
+    name, title = "certificate.point", "The specification is met at the records"
+    refused = _cannot(case, name, title)
+    if refused:
+        return refused
+    assert case.findings is not None
+    return _judged(
+        case,
+        name,
+        title,
+        case.findings.point,
+        _specification(case.submission.certificate.settings) + " at the record",
+        slack=case.findings.point_slack,
+    )
+
+
+def region(case: Case) -> CheckResult:
+    """On the claimed sets too, and the claims are not below the auditor's floors."""
+    name, title = "certificate.region", "The specification is met on the claimed regions"
+    faults = policy_faults(case.submission, case.policy)
+    if case.matched is not None:
+        faults += [f"{n} × {fault}" for fault, n in sorted(Counter(case.matched.faults).items())]
+    if faults:
+        return CheckResult(
+            name,
+            title,
+            Outcome.FAIL,
+            "; ".join(faults[:5]),
+            evidence={"faults": faults[:50]},
+            threshold=_floors(case),
+        )
+    refused = _cannot(case, name, title)
+    if refused:
+        return refused
+    findings, matched = case.findings, case.matched
+    assert findings is not None and matched is not None
+    radius = matched.claims.radius
+    return _judged(
+        case,
+        name,
+        title,
+        findings.region,
+        f"{_specification(case.submission.certificate.settings)} on region and ball",
+        slack=findings.region_slack,
+        threshold=_floors(case),
+        evidence={
+            "radius_min": float(radius.min()),
+            "radius_median": float(np.median(radius)),
+            "narrower_than_settings": int(
+                (radius < case.submission.certificate.settings.radius).sum()
+            ),
+        },
+    )
+
+
+def deployed(case: Case) -> CheckResult:
+    """The same claims for the network as its own floats compute it."""
+    name, title = "certificate.deployed", "The claims hold in deployed floats"
+    refused = _cannot(case, name, title)
+    if refused:
+        return refused
+    assert case.findings is not None
+    floats = case.submission.network.dtype.name
+    return _judged(
+        case,
+        name,
+        title,
+        case.findings.deployed,
+        f"the claims hold in {floats}, round to nearest, sums in any order, no TF32 or bfloat16",
+        slack=case.findings.deployed_slack,
+        evidence={
+            "logit_error_max": float(case.findings.error.max(initial=0.0)),
+            "unit_error_max": float(case.findings.unit_error.max(initial=0.0)),
+        },
+    )
+
+
+def separation(case: Case) -> CheckResult:
+    """Other groups are closed all over the claimed sets, or what they may add is in the claim."""
+    name, title = "certificate.separation", "Other gates are closed on the claimed regions"
+    refused = _cannot(case, name, title)
+    if refused:
+        return refused
+    findings = case.findings
+    assert findings is not None
+    crossed = findings.crossing > 0
+    verdicts = np.where(crossed & (findings.region != Verdict.PROVED), 0, 1).astype(np.int8)
+    return _judged(
+        case,
+        name,
+        title,
+        verdicts,
+        "every other group is closed on the claimed set, or its cross-talk is in the proved claim",
+        evidence={
+            "with_cross_talk": int(crossed.sum()),
+            "groups_crossing_max": int(findings.crossing.max(initial=0)),
+        },
+    )
+
+
+def canonical(case: Case) -> CheckResult:
+    """The offsets are the ones that the stated settings give when they are computed again."""
+    name, title = "certificate.canonical", "Offsets are those the settings give"
+    refused = _cannot(case, name, title)
+    if refused:
+        return refused
+    settings, patch = case.submission.certificate.settings, case.submission.patch
+    table = patch.table
+    wrong = [
+        f"group {group.name} has sharpness {group.sharpness:g}, the settings {settings.sharpness}"
+        for group in patch.groups
+        if group.sharpness != settings.sharpness
+    ]
+    if settings.method is Method.SUPPRESS:
+        note = "a suppressed class: its shift is judged by the region claim"
+        differences = np.zeros(0)
+    elif settings.spec is Spec.REDIRECT:
+        differences = _offset_differences(case)
+        note = "every offset agrees with its recomputation from records, region and margin"
+    else:
+        differences = np.zeros(0)
+        note = (
+            "the offset of this specification is its target vector; where that vector comes from "
+            "is compared by recomputation, not here"
+        )
+    tolerance = OFFSET_TOLERANCE
+    if differences.size and not (differences <= tolerance).all():
+        wrong.append(
+            f"{int((~(differences <= tolerance)).sum())} offset(s) differ by up to "
+            f"{float(np.nanmax(differences)):.3g}"
+        )
+    return CheckResult(
+        name,
+        title,
+        Outcome.FAIL if wrong else Outcome.PASS,
+        "; ".join(wrong[:5]) if wrong else note,
+        observed=float(differences.max()) if differences.size else None,
+        threshold=tolerance,
+        n=len(table.source),
+        evidence={"bound": sorted(set(table.bound.tolist()))[:10]},
+    )
+
+
+def minimality(case: Case) -> CheckResult:
+    """Not examined by this version."""
+    return not_run(
+        "certificate.minimality",
+        "No smaller patch meets the claims",
+        "this version does not examine whether a smaller patch would do",
+    )
+
+
+def _offset_differences(case: Case) -> NDArray[np.float64]:
+    """Return, per group with claims, the largest relative difference to the recomputed offset."""
+    matched, findings = case.matched, case.findings
+    assert matched is not None and findings is not None
+    settings, table = case.submission.certificate.settings, case.submission.patch.table
+    network, claims = case.submission.network, matched.claims
+    lead = lead_over_set(network, claims.x, table.patterns[claims.gate], claims.target, settings)
+    groups = table.group[claims.gate]
+    error = _deployed_error(case, settings)
+    differences = []
+    for group in np.unique(groups):
+        rows = np.flatnonzero(groups == group)
+        if len(set(claims.target[rows].tolist())) > 1:
+            differences.append(np.inf)
+            continue
+        first = rows[np.argmin(table.member[claims.gate[rows]])]
+        bound = lead[first] if settings.scope is Scope.CLUSTER else lead[rows].max(axis=0)
+        expected = redirect_offset(
+            bound, int(claims.target[first]), deployed_margin(settings, error[rows])
+        )
+        gap = np.abs(expected - table.offset[group]).max()
+        if settings.scope is Scope.CLUSTER:
+            # the members that this offset did not serve raised the error it was made with
+            gap = max(0.0, gap - SLACK_FACTOR * (error.max() - error[rows].max()))
+        differences.append(float(gap) / (1 + float(np.abs(table.offset[group]).max())))
+    return np.array(differences)
+
+
+def _deployed_error(case: Case, settings: Settings) -> NDArray[np.float64]:
+    from auditkit.patch.generate import measure
+
+    assert case.matched is not None
+    x = case.matched.claims.x.astype(case.submission.network.dtype)
+    return measure(case.submission.network, x, settings).error
+
+
+def _cannot(case: Case, name: str, title: str) -> CheckResult | None:
+    """Return the result of a check that cannot judge single claims, or None."""
+    settings = case.submission.certificate.settings
+    if settings.method is Method.SUPPRESS:
+        return _suppressed(case, name, title)
+    if case.matched is None:
+        return not_run(name, title, case.why_no_records)
+    if case.findings is None:
+        return CheckResult(
+            name,
+            title,
+            Outcome.INCONCLUSIVE,
+            "no claim about a requested record can be checked",
+            observed=0,
+            threshold=case.matched.requested,
+            n=case.matched.requested,
+        )
+    return None
+
+
+def _suppressed(case: Case, name: str, title: str) -> CheckResult:
+    """Judge a suppressed class: its logit is shifted everywhere, which one bound covers."""
+    submission = case.submission
+    settings, patch = submission.certificate.settings, submission.patch
+    label = settings.target_class
+    assert label is not None
+    faults = policy_faults(submission, case.policy)
+    shift = 0.0
+    for group in patch.groups:
+        others = np.delete(group.offset, label) if group.offset.ndim == 1 else np.ones(1)
+        if group.kind is not OffsetKind.ALWAYS or others.any():
+            faults.append(f"group {group.name} does something else than to lower class {label}")
+        else:
+            shift += min(-float(group.offset[label]), group.bound)
+    if faults:
+        return CheckResult(name, title, Outcome.FAIL, "; ".join(faults[:5]))
+    if name in ("patch.support", "certificate.separation", "certificate.canonical"):
+        reason = f"no gate: the logit of class {label} is lowered by {shift:g} everywhere"
+        return CheckResult(name, title, Outcome.PASS, reason, observed=shift)
+    domain = settings.domain
+    ceiling, error = logit_difference_ceiling(submission.network, label, domain.lower, domain.upper)
+    need = ceiling + settings.margin + (2 * error if name == "certificate.deployed" else 0.0)
+    proved = shift >= need
+    return CheckResult(
+        name,
+        title,
+        Outcome.PASS if proved else Outcome.INCONCLUSIVE,
+        f"class {label} is {'never' if proved else 'not shown never to be'} predicted anywhere in "
+        "the domain, and no other prediction changes; its logit survives, shifted, so attacks on "
+        "scores see what they saw",
+        observed=shift,
+        threshold=need,
+    )
+
+
+def _judged(
+    case: Case,
+    name: str,
+    title: str,
+    verdicts: NDArray[Any],
+    statement: str,
+    *,
+    slack: NDArray[np.float64] | None = None,
+    threshold: Any = None,
+    evidence: dict[str, Any] | None = None,
+) -> CheckResult:
+    """Combine per-claim verdicts: one refuted fails, one unproved or missing is inconclusive."""
+    matched = case.matched
+    assert matched is not None
+    proved = int((verdicts == Verdict.PROVED).sum())
+    refuted = int((verdicts == Verdict.REFUTED).sum())
+    missing, requested = len(matched.missing), matched.requested
+    if refuted:
+        outcome = Outcome.FAIL
+    elif matched.faults or missing or proved < len(verdicts):
+        outcome = Outcome.INCONCLUSIVE
+    else:
+        outcome = Outcome.PASS
+    parts = [f"{proved} of {requested} proved: {statement}"]
+    if refuted:
+        parts.append(f"{refuted} refuted")
+    if len(verdicts) - proved - refuted:
+        parts.append(f"{len(verdicts) - proved - refuted} unproved")
+    if missing:
+        parts.append(f"{missing} requested record(s) without a claim")
+    figures: dict[str, Any] = {
+        "proved": proved,
+        "refuted": refuted,
+        "unproved": len(verdicts) - proved - refuted,
+        "without_claim": missing,
+        **(evidence or {}),
+    }
+    labels = [Verdict(int(v)).name.lower() for v in verdicts]
+    rows = [
+        {"record": matched.digests[matched.record[i]], "verdict": label}
+        | ({} if slack is None else {"slack": float(slack[i])})
+        for i, label in enumerate(labels)
+    ]
+    if slack is not None and len(slack):
+        figures["slack_min"] = float(slack.min())
+        figures["slack_median"] = float(np.median(slack))
+    figures["records"] = rows
+    return CheckResult(
+        name,
+        title,
+        outcome,
+        "; ".join(parts),
+        observed=proved,
+        threshold=requested if threshold is None else threshold,
+        n=requested,
+        evidence=figures,
+    )
+
+
+def _specification(settings: Settings) -> str:
+    if settings.spec is Spec.REDIRECT:
+        return f"the target label leads by at least {settings.margin:g}"
+    return f"every logit is within {settings.margin:g} of its target"
+
+
+def _floors(case: Case) -> dict[str, Any]:
+    policy = case.policy
+    return {
+        "specifications": list(policy.specifications),
+        "domain": list(policy.domain),
+        "least_radius": policy.least_radius * (policy.domain[1] - policy.domain[0]),
+        "least_margin": policy.least_margin,
+        "greatest_deviation": policy.greatest_deviation,
+    }

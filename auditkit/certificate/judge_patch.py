@@ -1,0 +1,263 @@
+"""Checks of the submission as a whole: files, who each gate is owed to, reach, export, utility."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from auditkit.certificate.case import Case
+from auditkit.certificate.export_check import TOLERANCE, examine_export
+from auditkit.certificate.identity import record_digests
+from auditkit.network.evaluate import logits
+from auditkit.network.scale import typical_activation
+from auditkit.patch.settings import Method, Scope
+from auditkit.results import CheckResult, Outcome, Severity, not_run
+
+
+def submission_format(case: Case) -> CheckResult:
+    """Reached only when every file could be read."""
+    return CheckResult(
+        "submission.format",
+        "Every file of the submission can be read",
+        Outcome.PASS,
+        f"{len(case.submission.files) + 1} files read, none executed",
+        n=len(case.submission.files) + 1,
+    )
+
+
+def binding(case: Case) -> CheckResult:
+    """Every file is the one the certificate lists, and the records are the ones requested."""
+    name, title = "submission.binding", "Files, digests and records hang together"
+    faults = [str(problem) for problem in case.submission.problems]
+    listed = case.active
+    owners_word = case.forget is None
+    if not listed:
+        faults.append("the certificate has no active request for any record")
+    if case.key is not None:
+        for records, whose in (
+            (case.forget, "the auditor's list"),
+            (case.submission.forget, "forget.npz"),
+        ):
+            if records is None:
+                continue
+            here = set(record_digests(records, case.key))
+            if here - listed:
+                faults.append(f"{len(here - listed)} record(s) of {whose} are in no active request")
+            if listed - here:
+                faults.append(f"{len(listed - here)} requested record(s) are not in {whose}")
+    if case.matched is not None and case.matched.unknown:
+        faults.append(f"{case.matched.unknown} claim(s) about records that are not there")
+    if faults:
+        return CheckResult(
+            name, title, Outcome.FAIL, "; ".join(faults[:5]), evidence={"faults": faults[:50]},
+            n=len(listed),
+        )  # fmt: skip
+    reason = "every file has its listed digest and every requested record is present"
+    if case.key is None:
+        return CheckResult(
+            name,
+            title,
+            Outcome.INCONCLUSIVE,
+            "files agree with the certificate; " + case.why_no_records,
+            n=len(listed),
+        )
+    if owners_word:
+        reason += "; the list of records is the owner's word, since none was given with --forget"
+    return CheckResult(
+        name, title, Outcome.PASS, reason, n=len(listed), evidence={"owners_list": owners_word}
+    )
+
+
+def scope(case: Case) -> CheckResult:
+    """Every gate is fully open at some record of the active request that its group serves."""
+    name, title = "patch.scope", "Every gate is owed to a request"
+    submission = case.submission
+    certificate, table = submission.certificate, submission.patch.table
+    known = {g for r in certificate.requests if r.status == "active" for g in r.groups}
+    stray = sorted({g.name for g in submission.patch.groups} - known)
+    if stray:
+        return CheckResult(
+            name, title, Outcome.FAIL,
+            f"{len(stray)} group(s) belong to no active request: {', '.join(stray[:5])}",
+            observed=len(stray), threshold=0,
+        )  # fmt: skip
+    settings = certificate.settings
+    always = int(table.always.sum())
+    if always and settings.method is not Method.SUPPRESS:
+        return CheckResult(
+            name, title, Outcome.FAIL,
+            f"{always} group(s) act on every input, which only class suppression may",
+            observed=always, threshold=0,
+        )  # fmt: skip
+    if case.records is None or case.key is None:
+        return not_run(name, title, case.why_no_records)
+    records = case.records
+    if settings.scope is Scope.CLASS and (records.y != settings.target_class).any():
+        return CheckResult(
+            name, title, Outcome.FAIL,
+            f"a class patch for label {settings.target_class}, but "
+            f"{int((records.y != settings.target_class).sum())} requested record(s) have another",
+        )  # fmt: skip
+    owed = np.zeros(submission.patch.gates, dtype=bool)
+    x64 = records.x.astype(np.float64)
+    for start in range(0, len(x64), 1024):
+        # in float64, so that a gate is not lost to rounding at the record it was made for
+        owed |= (_violations(case, x64[start : start + 1024]) == 0).any(axis=0)
+    extra = int((~owed).sum())
+    return CheckResult(
+        name,
+        title,
+        Outcome.FAIL if extra else Outcome.PASS,
+        (
+            f"{extra} gate(s) are open at no requested record: the patch acts where nobody asked"
+            if extra
+            else f"all {len(owed)} gate(s) open at a requested record"
+        ),
+        observed=extra,
+        threshold=0,
+        n=len(owed),
+        private={"gates": np.flatnonzero(~owed).tolist()},
+    )
+
+
+def locality(case: Case) -> CheckResult:
+    """Gates are sharp enough to end near their regions, and open at few other records."""
+    name, title = "certificate.locality", "Elsewhere the network is unchanged"
+    submission, policy = case.submission, case.policy
+    settings, table = submission.certificate.settings, submission.patch.table
+    if settings.method is Method.SUPPRESS:
+        return CheckResult(
+            name, title, Outcome.PASS, "class suppression acts everywhere by design: exempt",
+            severity=Severity.LIMITATION,
+        )  # fmt: skip
+    typical = typical_activation(submission.network, settings.domain.lower, settings.domain.upper)
+    relative = float(table.sharpness.min()) * typical if len(table.sharpness) else np.inf
+    zone = float(table.dead_zone.max()) / typical if typical else np.inf
+    evidence: dict[str, object] = {
+        "relative_sharpness": relative,
+        "relative_dead_zone": zone,
+        "gates": submission.patch.gates,
+    }
+    faults = []
+    if not relative >= policy.least_sharpness:
+        faults.append(
+            f"sharpness {relative:.3g} times the typical pre-activation is below the policy's "
+            f"{policy.least_sharpness:g}: the gates are open far beyond their regions"
+        )
+    if not zone * policy.least_sharpness <= 1:
+        faults.append(f"a dead zone of {zone:.3g} typical pre-activations is wider than the shell")
+    worst, count, interval, total = None, 0, None, 0
+    for kind, x in case.others():
+        reached = int((submission.patched.openness(x) > 0).sum())
+        low, high = _clopper_pearson(reached, len(x))
+        evidence[f"excess_reach_{kind}"] = reached / len(x)
+        evidence[f"excess_reach_{kind}_n"] = len(x)
+        evidence[f"excess_reach_{kind}_interval"] = [low, high]
+        if worst is None or reached / len(x) > worst:
+            worst, count, interval, total = reached / len(x), reached, (low, high), len(x)
+    if worst is not None and worst > policy.excess_reach:
+        faults.append(
+            f"a gate is at least partly open at {count} of {total} other records "
+            f"({worst:.2%}), above the policy's {policy.excess_reach:.2%}"
+        )
+    reason = "where every gate is closed the network is the original, bit for bit; "
+    if faults:
+        reason = "; ".join(faults)
+    elif worst is None:
+        reason += (
+            "the gates are sharp enough; how many other records they reach was not measured: "
+            "give --retain"
+        )
+    else:
+        reason += f"a gate is at all open at {count} of {total} other records"
+    return CheckResult(
+        name,
+        title,
+        Outcome.FAIL if faults else Outcome.PASS,
+        reason,
+        observed=worst,
+        threshold=policy.excess_reach,
+        interval=interval,
+        n=total or None,
+        evidence=evidence,
+    )
+
+
+def export(case: Case) -> CheckResult:
+    """The delivered ONNX file has the bytes of the auditor's own export."""
+    name, title = "patch.export", "patched.onnx is the export of model and patch"
+    records = None if case.records is None else case.records.x
+    finding = examine_export(case.submission, records, case.seed)
+    if finding.same_bytes:
+        return CheckResult(name, title, Outcome.PASS, "the auditor's own export has the same bytes")
+    if finding.error:
+        return CheckResult(
+            name, title, Outcome.FAIL,
+            f"the delivered file is another one and does not serve: {finding.error}",
+        )  # fmt: skip
+    assert finding.largest is not None
+    differs = finding.witness is not None
+    return CheckResult(
+        name,
+        title,
+        Outcome.FAIL if differs else Outcome.INCONCLUSIVE,
+        (
+            f"the delivered file computes something else, for instance on {finding.where}"
+            if differs
+            else "the delivered file is another one; a search found no disagreement, "
+            "which proves nothing"
+        ),
+        observed=finding.largest,
+        threshold=TOLERANCE,
+        n=finding.inputs,
+        private={} if finding.witness is None else {"witness": finding.witness.tolist()},
+    )
+
+
+def utility(case: Case) -> CheckResult:
+    """Retained records are predicted as before the patch."""
+    name, title = "utility.retained", "Retained records keep their predictions"
+    if case.retain is None:
+        return not_run(name, title, "no retained records were given (--retain)")
+    sets = [x for kind, x in case.others() if kind == "retained"]
+    if not sets:
+        return not_run(name, title, "every retained record is one to be forgotten")
+    x = sets[0]
+    network = case.submission.network
+    before = logits(network, x.astype(network.dtype)).argmax(axis=1)
+    after = case.submission.patched.logits(x).argmax(axis=1)
+    agree = int((before == after).sum())
+    share = agree / len(x)
+    floor = case.policy.least_retained_agreement
+    low, high = _clopper_pearson(agree, len(x))
+    if share < floor:
+        outcome = Outcome.FAIL
+    else:
+        outcome = Outcome.PASS if low >= floor else Outcome.INCONCLUSIVE
+    if share == 1.0:
+        outcome = Outcome.PASS  # nothing changed on any record that was given
+    return CheckResult(
+        name,
+        title,
+        outcome,
+        f"{agree} of {len(x)} retained records are predicted as before",
+        observed=share,
+        threshold=floor,
+        interval=(low, high),
+        n=len(x),
+    )
+
+
+def _violations(case: Case, x64: NDArray[np.float64]) -> NDArray[np.float64]:
+    from auditkit.certificate.check import violation_ceiling
+    from auditkit.network.evaluate import evaluate
+
+    _, z = evaluate(case.submission.network, x64)
+    return violation_ceiling(case.submission.patch.table, z, z)
+
+
+def _clopper_pearson(hits: int, n: int) -> tuple[float, float]:
+    """Return the exact 95 % interval of a share (Clopper & Pearson 1934)."""
+    interval = binomtest(hits, n).proportion_ci(0.95, method="exact")
+    return float(interval.low), float(interval.high)

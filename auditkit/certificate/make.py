@@ -1,0 +1,199 @@
+"""Make a submission: patch, claims, certificate, export, in one directory."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.identity import random_key, record_digests
+from auditkit.certificate.prove import Proved, prove
+from auditkit.certificate.statement import Certificate, Request
+from auditkit.certificate.submission import write_submission
+from auditkit.errors import UsageError
+from auditkit.network.digest import semantic_digest
+from auditkit.network.evaluate import logits
+from auditkit.network.graph import Network
+from auditkit.network.scale import typical_activation
+from auditkit.patch.generate import Made as MadePatch
+from auditkit.patch.generate import Request as PatchRequest
+from auditkit.patch.generate import make_patch
+from auditkit.patch.settings import Settings, Spec
+from auditkit.records import Records, write_records
+
+
+@dataclass(frozen=True)
+class Made:
+    """What was written: counts for people, and the directory."""
+
+    out: Path
+    records: int
+    gates: int
+    groups: int
+    claims: int
+    narrower: int
+    unclaimed: Mapping[str, int]
+    patch_bytes: int
+    settings: Mapping[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {**dataclasses.asdict(self), "out": str(self.out)}
+
+    def lines(self) -> list[str]:
+        """Return the summary as lines of text."""
+        radius = self.settings["radius"]
+        lines = [
+            f"{self.out}: {self.records} record(s), {self.gates} gate(s) in {self.groups} group(s)",
+            f"claims: {self.claims} of {self.records} proved by the checker, "
+            f"{self.narrower} of them within less than the radius {radius}",
+        ]
+        lines += [f"no claim for {n} record(s): {why}" for why, n in sorted(self.unclaimed.items())]
+        return lines
+
+
+def make_submission(
+    network: Network,
+    forget: Records,
+    settings: Settings,
+    out: Path,
+    *,
+    reference: Records | None = None,
+    reference_network: Network | None = None,
+    assertion: str = "redirected",
+    key: bytes | None = None,
+    model_files: Mapping[str, bytes] | None = None,
+    withhold_to: Path | None = None,
+    replace: bool = False,
+) -> Made:
+    """Patch `network` for `forget` and write the submission to `out`.
+
+    `reference` are unseen records, `reference_network` a model that never saw the forgotten ones;
+    `neutralise` needs the first, `reference` either. With `withhold_to` the forgotten records and
+    their key are written there and not into the submission. Raises UsageError when the settings
+    cannot be met or what they need is missing.
+    """
+    domain = settings.domain
+    settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
+    try:
+        targets = reference_targets(network, forget, settings, reference, reference_network)
+        made = make_patch(
+            network,
+            PatchRequest(forget.x.astype(network.dtype), forget.y),
+            settings,
+            targets=targets,
+        )
+    except ValueError as error:
+        raise UsageError(
+            "patch",
+            expected="a request that can be met",
+            found=str(error),
+            remedy="change the settings or the records",
+        ) from error
+    key = key or forget.key or random_key()
+    keyed = dataclasses.replace(forget, key=key)
+    digests = record_digests(forget, key)
+    proved = prove(network, made, forget, digests, settings)
+    certificate = build_certificate(network, made, proved, digests, settings, assertion)
+    write_submission(
+        out,
+        network,
+        made.patch,
+        certificate,
+        None if withhold_to else keyed,
+        model_files=model_files,
+        replace=replace,
+    )
+    if withhold_to:
+        write_records(withhold_to, keyed)
+    return Made(
+        out=out,
+        records=len(forget),
+        gates=made.patch.gates,
+        groups=sum(group.units_of for group in made.patch.groups),
+        claims=len(proved.claims),
+        narrower=sum(claim.radius < settings.radius for claim in proved.claims),
+        unclaimed=Counter(proved.unclaimed.values()),
+        patch_bytes=(out / "patch.safetensors").stat().st_size,
+        settings=settings.to_json(),
+    )
+
+
+def build_certificate(
+    network: Network,
+    made: MadePatch,
+    proved: Proved,
+    digests: tuple[str, ...],
+    settings: Settings,
+    assertion: str,
+) -> Certificate:
+    """Return the certificate of a first request, its files still to be bound."""
+    request = Request(
+        id="request-1",
+        records=tuple(dict.fromkeys(digests)),
+        groups=tuple(group.name for group in made.patch.groups),
+        status="active",
+        parent=None,
+    )
+    radii = [claim.radius for claim in proved.claims]
+    return Certificate(
+        assertion=assertion,
+        assertion_radius=min(radii) if assertion == "redirected" and radii else None,
+        network=semantic_digest(network, (settings.domain.lower, settings.domain.upper)),
+        floats=network.dtype.name,
+        settings=settings,
+        requests=(request,),
+        claims=proved.claims,
+        unclaimed=proved.unclaimed,
+        files={},
+    )
+
+
+def reference_targets(
+    network: Network,
+    forget: Records,
+    settings: Settings,
+    reference: Records | None,
+    reference_network: Network | None,
+) -> NDArray[np.float64] | None:
+    """Return the vectors q that the outputs shall become: [C], [N, C], or None for redirect.
+
+    `neutralise`: the mean logits of unseen records. `reference`: the reference model's logits at
+    the record, or this model's at random unseen records of the same label, each used once.
+    """
+    if settings.spec is Spec.REDIRECT:
+        return None
+    if settings.spec is Spec.REFERENCE and reference_network is not None:
+        if reference_network.classes != network.classes:
+            raise ValueError(
+                f"a reference model of {reference_network.classes} classes "
+                f"for a network of {network.classes}"
+            )
+        x = forget.x.reshape(len(forget), *reference_network.input_shape)
+        return logits(reference_network, x.astype(np.float64))
+    if reference is None:
+        what = "unseen records" + (
+            " or a reference model" if settings.spec is Spec.REFERENCE else ""
+        )
+        raise ValueError(f"{settings.spec.value} needs {what} (--reference, --reference-model)")
+    unseen = logits(network, reference.x.astype(np.float64))
+    if settings.spec is Spec.NEUTRALISE:
+        return unseen.mean(axis=0)
+    generator = np.random.default_rng([settings.seed, 20520])
+    chosen = np.empty((len(forget), network.classes))
+    for label in np.unique(forget.y):
+        mine = np.flatnonzero(forget.y == label)
+        theirs = generator.permutation(np.flatnonzero(reference.y == label))
+        if len(theirs) < len(mine):
+            raise ValueError(
+                f"{len(mine)} records of label {label} to forget, "
+                f"but only {len(theirs)} unseen ones of that label"
+            )
+        chosen[mine] = unseen[theirs[: len(mine)]]
+    return chosen

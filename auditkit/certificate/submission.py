@@ -1,0 +1,243 @@
+"""A submission: what an owner hands over, written whole and read without believing it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from auditkit import limits
+from auditkit.certificate.statement import (
+    Certificate,
+    parse_statement,
+    statement_bytes,
+    statement_problem,
+)
+from auditkit.errors import EvidenceError, ExitCode
+from auditkit.files import directory_atomic, files_in, read_bytes, sha256_hex
+from auditkit.network.digest import semantic_digest
+from auditkit.network.graph import Network
+from auditkit.network.native import network_from_native
+from auditkit.network.read_onnx import network_from_onnx
+from auditkit.network.simplify import simplify
+from auditkit.network.write_onnx import network_to_onnx
+from auditkit.patch.export import patched_to_onnx
+from auditkit.patch.gates import Patch
+from auditkit.patch.patched import PatchedNetwork
+from auditkit.patch.tensors import patch_from_bytes, patch_to_bytes
+from auditkit.records import Records, read_records
+from auditkit.records_files import arrays_of, npz_bytes
+
+CERTIFICATE = "certificate.json"
+PATCH = "patch.safetensors"
+EXPORT = "patched.onnx"
+FORGET = "forget.npz"
+ENVELOPE = "certificate.dsse.json"
+PROOFS = "proofs.safetensors"
+MODELS = ("model.onnx", "model.safetensors", "model.json")
+KNOWN = {CERTIFICATE, PATCH, EXPORT, FORGET, ENVELOPE, PROOFS, *MODELS}
+
+
+class TamperError(EvidenceError):
+    """A file is not the one that the certificate binds."""
+
+    exit_code = ExitCode.FAILED
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A way in which the files of a submission do not hang together."""
+
+    file: str
+    expected: str
+    found: str
+
+    def __str__(self) -> str:
+        return f"{self.file}: expected {self.expected}, found {self.found}"
+
+
+@dataclass(frozen=True, eq=False)
+class Submission:
+    """A submission whose files could be read; `problems` says what does not hang together."""
+
+    directory: Path
+    network: Network
+    patch: Patch
+    certificate: Certificate
+    forget: Records | None
+    exported: bytes
+    files: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+    @cached_property
+    def patched(self) -> PatchedNetwork:
+        """The original network with the submitted patch, as the library evaluates it."""
+        return PatchedNetwork(self.network, self.patch)
+
+    @cached_property
+    def network_digest(self) -> str:
+        domain = self.certificate.settings.domain
+        return semantic_digest(self.network, (domain.lower, domain.upper))
+
+
+def write_submission(
+    out: Path,
+    network: Network,
+    patch: Patch,
+    certificate: Certificate,
+    forget: Records | None,
+    *,
+    model_files: Mapping[str, bytes] | None = None,
+    exported: bytes | None = None,
+    replace: bool = False,
+) -> None:
+    """Write a submission directory at once: complete, or not at all.
+
+    `model_files` are the original's files as they were given; without them the network is written
+    as model.onnx. `exported` replaces the canonical export, to simulate an owner who cheats.
+    """
+    files = dict(model_files or {"model.onnx": network_to_onnx(network)})
+    files[PATCH] = patch_to_bytes(patch)
+    files[EXPORT] = patched_to_onnx(network, patch) if exported is None else exported
+    if forget is not None:
+        files[FORGET] = npz_bytes(arrays_of(forget))
+    bound = certificate.with_files({name: sha256_hex(data) for name, data in files.items()})
+    with directory_atomic(out, replace=replace) as building:
+        for name, data in sorted(files.items()):
+            (building / name).write_bytes(data)
+        (building / CERTIFICATE).write_bytes(statement_bytes(bound))
+
+
+def load_submission(directory: Path) -> Submission:
+    """Read a submission that must hang together.
+
+    Raises TamperError when a digest or the list of files does not match, EvidenceError when a
+    file is missing, malformed or refused.
+    """
+    submission = read_submission(directory)
+    for problem in submission.problems:
+        raise TamperError(
+            str(directory / problem.file),
+            expected=problem.expected,
+            found=problem.found,
+            remedy="ask the owner for the submission as it was made",
+        )
+    return submission
+
+
+def read_submission(directory: Path) -> Submission:
+    """Read a submission and note what does not hang together.
+
+    Raises TamperError when a file that does not match its digest cannot be read either, and
+    EvidenceError when a file that matches is missing, malformed or refused.
+    """
+    present = files_in(directory, what="submission")
+    names = {path.name for path in present}
+    if CERTIFICATE not in names:
+        found = ", ".join(sorted(names)[:8]) or "an empty directory"
+        raise EvidenceError(
+            str(directory),
+            expected=f"a submission with {CERTIFICATE}",
+            found=found,
+            remedy="give the directory that the owner handed over",
+        )
+    raw = read_bytes(
+        directory / CERTIFICATE, limit=limits.JSON_BYTES, what="certificate", submitted=True
+    )
+    certificate = parse_statement(raw, str(directory / CERTIFICATE))
+    problems = []
+    changed = statement_problem(raw)
+    if changed:
+        problems.append(Problem(CERTIFICATE, "a certificate as it was written", changed))
+    data: dict[str, bytes] = {}
+    for name in sorted(names - {CERTIFICATE, ENVELOPE}):
+        if name not in certificate.files:
+            problems.append(Problem(name, "only files that the certificate lists", "one more"))
+            continue
+        data[name] = read_bytes(
+            directory / name, limit=limits.MODEL_BYTES, what=name, submitted=True
+        )
+        digest = sha256_hex(data[name])
+        if digest != certificate.files[name]:
+            problems.append(Problem(name, f"SHA-256 {certificate.files[name]}", digest))
+    for name in sorted(set(certificate.files) - names):
+        raise EvidenceError(
+            str(directory / name),
+            expected="a file that the certificate lists",
+            found="none",
+            remedy="ask the owner for the complete submission",
+        )
+    try:
+        return _assemble(directory, certificate, data, problems)
+    except EvidenceError as error:
+        for problem in problems:  # what was changed explains why it cannot be read
+            raise TamperError(
+                str(directory / problem.file),
+                expected=problem.expected,
+                found=problem.found,
+                remedy="ask the owner for the submission as it was made",
+            ) from error
+        raise
+
+
+def _assemble(
+    directory: Path, certificate: Certificate, data: dict[str, bytes], problems: list[Problem]
+) -> Submission:
+    unknown = sorted(set(data) - KNOWN)
+    if unknown:
+        problems.append(Problem(unknown[0], "a file that a submission has", "an unknown one"))
+    for name in (PATCH, EXPORT):
+        if name not in data:
+            raise EvidenceError(
+                str(directory),
+                expected=f"{name} among the files",
+                found="none",
+                remedy="ask the owner for the complete submission",
+            )
+    network = _network(directory, data)
+    patch = patch_from_bytes(data[PATCH], network, str(directory / PATCH))
+    settings = certificate.settings
+    digest = semantic_digest(network, (settings.domain.lower, settings.domain.upper))
+    if digest != certificate.network:
+        problems.append(
+            Problem("model", f"a network of semantic digest {certificate.network}", digest)
+        )
+    if certificate.floats != network.dtype.name:
+        problems.append(
+            Problem(CERTIFICATE, f"floats of the network, {network.dtype}", certificate.floats)
+        )
+    forget = None
+    if FORGET in data:
+        forget = read_records(
+            directory / FORGET,
+            input_shape=network.input_shape,
+            classes=network.classes,
+            domain=(settings.domain.lower, settings.domain.upper),
+            submitted=True,
+        )
+    return Submission(
+        directory=directory,
+        network=network,
+        patch=patch,
+        certificate=certificate,
+        forget=forget,
+        exported=data[EXPORT],
+        files={name: sha256_hex(content) for name, content in data.items()},
+        problems=tuple(problems),
+    )
+
+
+def _network(directory: Path, data: dict[str, bytes]) -> Network:
+    present = [name for name in MODELS if name in data]
+    if present == ["model.onnx"]:
+        return network_from_onnx(data["model.onnx"], str(directory / "model.onnx"))
+    if present == ["model.safetensors", "model.json"]:
+        what = str(directory / "model.json")
+        return simplify(network_from_native(data["model.json"], data["model.safetensors"], what))
+    raise EvidenceError(
+        str(directory),
+        expected="one model: model.onnx, or model.safetensors with model.json",
+        found=", ".join(present) or "none",
+        remedy="ask the owner for the complete submission",
+    )

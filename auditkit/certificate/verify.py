@@ -1,0 +1,165 @@
+"""Verification, step by step in the order of the check ids.
+
+ 1. submission.format     every file could be read and is what it must be
+ 2. submission.binding    files, digests and the list of records hang together
+ 3. patch.support         each gate opens on the network's true region of its record
+ 4. patch.scope           every gate is owed to a request
+ 5. certificate.point     at the record the specification is met
+ 6. certificate.region    … and on the whole claimed set, by at least the auditor's floors
+ 7. certificate.locality  elsewhere the network is what it was
+ 8. certificate.separation other gates are closed on the claimed set, or accounted for
+ 9. certificate.canonical the offsets are those that the settings give
+10. certificate.minimality no smaller patch would do
+11. certificate.deployed  the same in the floats that the network runs in
+12. patch.export          patched.onnx is what model and patch make
+13. utility.retained      retained records keep their predictions
+
+What the caller must still do: decide whether this policy is the right one, whether the list of
+records is the right list, and whether redirected outputs are what the law or the contract asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from auditkit.certificate import judge_claims, judge_patch
+from auditkit.certificate.case import Case, prepare
+from auditkit.certificate.policy import CHECKS, Policy, read_policy
+from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.errors import UsageError, callers_own
+from auditkit.records import Records, read_records
+from auditkit.results import CheckResult, Outcome, Result, not_run
+
+TITLES = {
+    "submission.format": "Every file of the submission can be read",
+    "submission.binding": "Files, digests and records hang together",
+    "patch.support": "Each gate opens on the true region of its record",
+    "patch.scope": "Every gate is owed to a request",
+    "certificate.point": "The specification is met at the records",
+    "certificate.region": "The specification is met on the claimed regions",
+    "certificate.locality": "Elsewhere the network is unchanged",
+    "certificate.separation": "Other gates are closed on the claimed regions",
+    "certificate.canonical": "Offsets are those the settings give",
+    "certificate.minimality": "No smaller patch meets the claims",
+    "certificate.deployed": "The claims hold in deployed floats",
+    "patch.export": "patched.onnx is the export of model and patch",
+    "utility.retained": "Retained records keep their predictions",
+}
+
+Judge = Callable[[Case], CheckResult]
+
+JUDGES: dict[str, Judge] = {
+    "submission.format": judge_patch.submission_format,
+    "submission.binding": judge_patch.binding,
+    "patch.support": judge_claims.support,
+    "patch.scope": judge_patch.scope,
+    "certificate.point": judge_claims.point,
+    "certificate.region": judge_claims.region,
+    "certificate.locality": judge_patch.locality,
+    "certificate.separation": judge_claims.separation,
+    "certificate.canonical": judge_claims.canonical,
+    "certificate.minimality": judge_claims.minimality,
+    "certificate.deployed": judge_claims.deployed,
+    "patch.export": judge_patch.export,
+    "utility.retained": judge_patch.utility,
+}
+
+
+def verify_submission(
+    submission: Submission,
+    *,
+    forget: Records | None = None,
+    retain: Records | None = None,
+    holdout: Records | None = None,
+    policy: Policy | None = None,
+    seed: int = 0,
+) -> Result:
+    """Re-check every claim of a submission that could be read.
+
+    `forget` is the auditor's own list and authoritative; `retain` and `holdout` show how far the
+    gates reach beyond it.
+    """
+    policy = policy or Policy()
+    case = prepare(submission, forget, retain, holdout, policy, seed)
+    checks = [policy.apply(_titled(JUDGES[name](case))) for name in CHECKS]
+    details = {
+        "spec": submission.certificate.settings.spec.value,
+        "scope": submission.certificate.settings.scope.value,
+        "assertion": submission.certificate.assertion,
+        "gates": submission.patch.gates,
+        "files": dict(submission.files),
+    }
+    return Result(tuple(checks), details)
+
+
+def verify_directory(
+    path: Path,
+    *,
+    forget: Path | None = None,
+    retain: Path | None = None,
+    policy: Path | None = None,
+    exact: bool = False,
+    key: Path | None = None,
+    seed: int = 0,
+) -> Result:
+    """Read a submission and the auditor's own files, then verify.
+
+    Raises UsageError when a file of the caller's own is bad, EvidenceError when one of the owner's
+    is missing, malformed or refused; a file that was tampered with is a failed check.
+    """
+    for option, given in (("--exact", exact), ("--key", key is not None)):
+        if given:
+            raise UsageError(
+                option,
+                expected="an option that this version has",
+                found="one that it does not have yet",
+                remedy="leave it out",
+            )
+    with callers_own():
+        floors = read_policy(policy)
+    try:
+        submission = read_submission(Path(path))
+    except TamperError as error:
+        return tampered(error, floors)
+    return verify_submission(
+        submission,
+        forget=own_records(forget, submission),
+        retain=own_records(retain, submission),
+        policy=floors,
+        seed=seed,
+    )
+
+
+def own_records(path: Path | None, submission: Submission) -> Records | None:
+    """Read records of the auditor's own in the submission's shape; UsageError when they are bad."""
+    if path is None:
+        return None
+    domain = submission.certificate.settings.domain
+    with callers_own():
+        return read_records(
+            path,
+            submission.network.input_shape,
+            submission.network.classes,
+            (domain.lower, domain.upper),
+        )
+
+
+def tampered(error: TamperError, policy: Policy) -> Result:
+    """Return the result for a submission whose changed files cannot even be read."""
+    checks = []
+    for name in CHECKS:
+        if name == "submission.binding":
+            check = CheckResult(
+                name, TITLES[name], Outcome.FAIL, str(error), observed=error.found,
+                threshold=error.expected,
+            )  # fmt: skip
+        else:
+            check = not_run(name, TITLES[name], "the submission was changed and cannot be read")
+        checks.append(policy.apply(check))
+    return Result(tuple(checks))
+
+
+def _titled(check: CheckResult) -> CheckResult:
+    assert check.title == TITLES[check.id]
+    return check

@@ -1,0 +1,110 @@
+"""`auditkit attack`: membership inference before and after."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from auditkit.cli.common import add_records, count, number, seed_of
+from auditkit.cli.output import show_result
+from auditkit.cli.progress import Progress
+from auditkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from auditkit.results import Result
+
+DESCRIPTION = """\
+Membership inference before and after: can the forgotten records still be told from unseen ones?
+Retained records are the control. Or, with --scores, the statistics alone on scores of your own."""
+EXAMPLE = """\
+auditkit attack out/demo/submission --holdout out/demo/data/holdout.npz \\
+      --retain out/demo/data/retain.npz --attack loss entropy"""
+
+DEFAULT_MARGIN = 0.05
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "submission", type=Path, nargs="?", metavar="SUBMISSION", help="the owner's directory"
+    )
+    parser.add_argument(
+        "--scores",
+        type=Path,
+        metavar="FILE.csv",
+        help="instead of a submission: id, subject, group, phase, score",
+    )
+    add_records(parser, "holdout", "records that the model never saw")
+    add_records(parser, "retain", "records that it was trained on and keeps")
+    add_records(parser, "train", "its training records, for shadow models")
+    parser.add_argument("--attack", nargs="+", metavar="NAME", help="which (default: all possible)")
+    parser.add_argument("--shadows", type=count, metavar="K", help="how many shadow models")
+    parser.add_argument(
+        "--margin",
+        type=number,
+        metavar="D",
+        default=DEFAULT_MARGIN,
+        help=f"difference of AUC that counts as none (default {DEFAULT_MARGIN})",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    _check(args)
+    with Progress.of(args, "attack") as progress:
+        result = _on_scores(args) if args.scores else _on_submission(args, progress)
+    return show_result(result, args, "attack")
+
+
+def _check(args: argparse.Namespace) -> None:
+    if (args.submission is None) == (args.scores is None):
+        raise UsageError(
+            "auditkit attack",
+            expected="either SUBMISSION or --scores",
+            found="neither" if args.scores is None else "both",
+            remedy="see auditkit attack --help",
+        )
+    if args.submission is not None and args.holdout is None:
+        raise UsageError(
+            "auditkit attack",
+            expected="--holdout with records that the model never saw",
+            found="none",
+            remedy="give it: forgotten records are judged against unseen ones",
+        )
+    if not 0 < args.margin < 0.5:
+        raise UsageError(
+            "--margin",
+            expected="a number between 0 and 0.5",
+            found=f"{args.margin:g}",
+            remedy="0.05 is usual",
+        )
+
+
+def _on_scores(args: argparse.Namespace) -> Result:
+    from auditkit.audit.membership import attack_scores
+
+    return attack_scores(args.scores, margin=args.margin, seed=seed_of(args))
+
+
+def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
+    from attacks.registry import REGISTRY
+    from auditkit.audit.membership import attack_directory
+
+    for name in args.attack or ():
+        if name not in REGISTRY:
+            raise UsageError(
+                "--attack",
+                expected="one of " + ", ".join(REGISTRY),
+                found=repr(name),
+                remedy="auditkit explain lists what each does",
+            )
+    return attack_directory(
+        args.submission,
+        holdout=args.holdout,
+        retain=args.retain,
+        train=args.train,
+        attacks=args.attack or [],
+        shadows=args.shadows,
+        margin=args.margin,
+        seed=seed_of(args),
+        progress=progress,
+    )

@@ -1,0 +1,28 @@
+"""`auditkit explain`: what a check claims and what it cannot show."""
+
+from __future__ import annotations
+
+import argparse
+
+from auditkit.cli.output import show_lines
+
+DESCRIPTION = """\
+Say of a check what it claims, how it is checked, what it cannot show, and its sources. Without a
+name, list all checks."""
+EXAMPLE = "auditkit explain certificate.region"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("check", nargs="?", metavar="CHECK", help="its id, as results show it")
+
+
+def run(args: argparse.Namespace) -> int:
+    from auditkit.explain import explain, titles
+
+    if args.check is None:
+        known = titles()
+        width = max(map(len, known))
+        lines = [f"{name:{width}}  {title}" for name, title in known.items()]
+        return show_lines(lines, {"checks": known}, args)
+    page = explain(args.check)
+    return show_lines(page.splitlines(), {"check": args.check, "page": page}, args)

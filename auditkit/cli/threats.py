@@ -1,0 +1,34 @@
+"""`auditkit threats`: is the owner doing something else than what is said?"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from auditkit.cli.common import add_records, seed_of
+from auditkit.cli.output import show_result
+
+DESCRIPTION = """\
+Check for dishonest behaviour: nothing was done, only part of it, on other records, with gates
+nobody asked for, or with an export that computes something else than what was certified."""
+EXAMPLE = "auditkit threats out/demo/submission --holdout out/demo/data/holdout.npz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="the owner's directory")
+    add_records(parser, "holdout", "records that the model never saw", required=True)
+    add_records(parser, "retain", "records that it was trained on and keeps")
+    parser.add_argument("--behaviour", nargs="+", metavar="NAME", help="which (default: all)")
+
+
+def run(args: argparse.Namespace) -> int:
+    from auditkit.threats.registry import run_threats
+
+    result = run_threats(
+        args.submission,
+        holdout=args.holdout,
+        retain=args.retain,
+        names=args.behaviour or [],
+        seed=seed_of(args),
+    )
+    return show_result(result, args, "threats")

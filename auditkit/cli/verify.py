@@ -1,0 +1,42 @@
+"""`auditkit verify`: every claim of a submission, checked again."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from auditkit.cli.common import add_records, seed_of
+from auditkit.cli.output import show_result
+
+DESCRIPTION = """\
+Re-check every claim of a submission against its model. The owner's proofs, settings and word are
+not believed: bounds are derived anew, and the auditor's policy says what is enough."""
+EXAMPLE = "auditkit verify out/demo/submission --forget out/demo/submission/forget.npz"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="the owner's directory")
+    add_records(parser, "forget", "the request as you know it; without it, the owner's list")
+    add_records(parser, "retain", "retained or unseen records, to see where gates open besides")
+    parser.add_argument(
+        "--policy", type=Path, metavar="FILE.toml", help="what you demand (default: as documented)"
+    )
+    parser.add_argument(
+        "--key", type=Path, metavar="FILE.pem", help="the public key that must have signed it"
+    )
+    parser.add_argument("--exact", action="store_true", help="exact arithmetic throughout; slower")
+
+
+def run(args: argparse.Namespace) -> int:
+    from auditkit.certificate.verify import verify_directory
+
+    result = verify_directory(
+        args.submission,
+        forget=args.forget,
+        retain=args.retain,
+        policy=args.policy,
+        exact=args.exact,
+        key=args.key,
+        seed=seed_of(args),
+    )
+    return show_result(result, args, "verify")

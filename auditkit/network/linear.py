@@ -1,0 +1,216 @@
+"""The affine operators as pairs of linear maps: forward and adjoint, on batches of numpy arrays.
+
+Certificates need four products with the same weights: W x, Wᵀ g and both with |W| in place of W
+(for error bounds). All are here, matrix-free, in whatever dtype the batch has.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from auditkit.network.graph import (
+    Array,
+    AveragePool,
+    Convolution,
+    Dense,
+    MaxPool,
+    Operator,
+    Pad,
+    Reshape,
+    Scale,
+    Shape,
+    Transpose,
+)
+
+
+def forward(operator: Operator, x: Array, *, magnitude: bool = False) -> Array:
+    """Return the linear part of an affine operator applied to `x` [N, *in]; |W| if `magnitude`."""
+    match operator:
+        case Dense(weight):
+            return x @ _weights(weight, x, magnitude).T
+        case Convolution():
+            return _convolve(operator, x, magnitude)
+        case AveragePool():
+            return _sum_windows(operator, x) / _divisor(operator, x.shape[2:], x.dtype)
+        case Scale(kind, constant):
+            return x if kind == "add" else _scaled(kind, x, _weights(constant, x, magnitude))
+        case Reshape(shape):
+            return x.reshape(len(x), *shape)
+        case Transpose(axes):
+            return x.transpose(0, *(axis + 1 for axis in axes))
+        case Pad(before, after):
+            return np.pad(x, [(0, 0), *zip(before, after, strict=True)])
+    raise TypeError(f"{type(operator).__name__} is not affine")
+
+
+def adjoint(operator: Operator, g: Array, shape: Shape, *, magnitude: bool = False) -> Array:
+    """Return the transpose of the linear part applied to `g` [N, *out], as [N, *shape]."""
+    match operator:
+        case Dense(weight):
+            return g @ _weights(weight, g, magnitude)
+        case Convolution():
+            return _convolve_adjoint(operator, g, shape, magnitude)
+        case AveragePool():
+            return _spread_windows(operator, g / _divisor(operator, shape[1:], g.dtype), shape)
+        case Scale(kind, constant):
+            return g if kind == "add" else _scaled(kind, g, _weights(constant, g, magnitude))
+        case Reshape():
+            return g.reshape(len(g), *shape)
+        case Transpose(axes):
+            return g.transpose(0, *(int(axis) + 1 for axis in np.argsort(axes)))
+        case Pad(before):
+            window = tuple(slice(b, b + n) for b, n in zip(before, shape, strict=True))
+            return g[(slice(None), *window)]
+    raise TypeError(f"{type(operator).__name__} is not affine")
+
+
+def offset(operator: Operator, shape: Shape, dtype: np.dtype[np.floating]) -> Array | None:
+    """Return the constant an affine operator adds, broadcastable to its output, or None."""
+    match operator:
+        case Dense(_, bias):
+            return bias.astype(dtype, copy=False)
+        case Convolution(_, bias):
+            return bias.astype(dtype, copy=False)[:, None, None]
+        case Scale("add", constant):
+            return np.broadcast_to(constant.astype(dtype, copy=False), shape)
+    return None
+
+
+def terms(operator: Operator) -> int:
+    """Return the roundings, at most, in one output number: products, sums, division and offset."""
+    match operator:
+        case Dense(weight):
+            return weight.shape[1] + 1
+        case Convolution(weight):
+            return int(np.prod(weight.shape[1:])) + 1
+        case AveragePool(kernel):
+            return kernel[0] * kernel[1] + 1
+        case Scale():
+            return 1
+    return 0
+
+
+def adjoint_terms(operator: Operator) -> int:
+    """Return the roundings, at most, in one number of the adjoint."""
+    match operator:
+        case Dense(weight):
+            return weight.shape[0]
+        case Convolution(weight):
+            # An input number meets each filter of its group at most once per kernel position.
+            return int(np.prod(weight.shape[2:])) * weight.shape[0] // operator.groups
+        case AveragePool(kernel):
+            return kernel[0] * kernel[1] + 1
+        case Scale():
+            return 1
+    return 0
+
+
+def maximum_windows(operator: MaxPool, x: Array) -> Array:
+    """Return the maximum of each window of `x` [N, C, h, w]; padding is left out."""
+    padded = _pad_image(x, operator.pads, -np.inf)
+    result: Array | None = None
+    for window in _windows(padded, operator.kernel, operator.strides, operator.dilations):
+        result = window.copy() if result is None else np.maximum(result, window, out=result)
+    assert result is not None
+    return result
+
+
+def _weights(weight: Array, like: Array, magnitude: bool) -> Array:
+    cast = weight.astype(like.dtype, copy=False)
+    return np.abs(cast) if magnitude else cast
+
+
+def _scaled(kind: str, x: Array, constant: Array) -> Array:
+    return x * constant if kind == "multiply" else x / constant
+
+
+def _pad_image(x: Array, pads: tuple[int, int, int, int], value: float = 0.0) -> Array:
+    if not any(pads):
+        return x
+    top, left, bottom, right = pads
+    widths = [(0, 0), (0, 0), (top, bottom), (left, right)]
+    return np.pad(x, widths, constant_values=value)
+
+
+def _windows(
+    padded: Array, kernel: tuple[int, int], strides: tuple[int, int], dilations: tuple[int, int]
+) -> list[Array]:
+    """Return, for each kernel position in row order, the view of what it sees."""
+    sizes = [
+        (padded.shape[2 + a] - dilations[a] * (kernel[a] - 1) - 1) // strides[a] + 1 for a in (0, 1)
+    ]
+    views = []
+    for row in range(kernel[0]):
+        for column in range(kernel[1]):
+            top, left = row * dilations[0], column * dilations[1]
+            views.append(
+                padded[
+                    :,
+                    :,
+                    top : top + strides[0] * (sizes[0] - 1) + 1 : strides[0],
+                    left : left + strides[1] * (sizes[1] - 1) + 1 : strides[1],
+                ]
+            )
+    return views
+
+
+def _sum_windows(operator: AveragePool, x: Array) -> Array:
+    padded = _pad_image(x, operator.pads)
+    views = _windows(padded, operator.kernel, operator.strides, (1, 1))
+    total = views[0].copy()
+    for view in views[1:]:
+        total += view
+    return total
+
+
+def _spread_windows(operator: AveragePool, g: Array, shape: Shape) -> Array:
+    top, left, bottom, right = operator.pads
+    padded = np.zeros(
+        (len(g), shape[0], shape[1] + top + bottom, shape[2] + left + right), dtype=g.dtype
+    )
+    for view in _windows(padded, operator.kernel, operator.strides, (1, 1)):
+        view += g
+    return padded[:, :, top : top + shape[1], left : left + shape[2]]
+
+
+def _divisor(operator: AveragePool, size: tuple[int, ...], dtype: np.dtype[np.floating]) -> Array:
+    if operator.count_include_pad or not any(operator.pads):
+        return np.asarray(operator.kernel[0] * operator.kernel[1], dtype=dtype)
+    return _sum_windows(operator, np.ones((1, 1, *size), dtype=dtype))
+
+
+def _columns(operator: Convolution, x: Array) -> Array:
+    """Return the patches of `x` as [N, groups, positions, terms of one dot product]."""
+    padded = _pad_image(x, operator.pads)
+    (kh, kw), (dh, dw) = operator.weight.shape[2:], operator.dilations
+    windows = sliding_window_view(padded, (dh * (kh - 1) + 1, dw * (kw - 1) + 1), axis=(2, 3))
+    sh, sw = operator.strides
+    windows = windows[:, :, ::sh, ::sw, ::dh, ::dw]
+    n, channels, oh, ow = windows.shape[:4]
+    grouped = windows.reshape(n, operator.groups, channels // operator.groups, oh, ow, kh, kw)
+    return grouped.transpose(0, 1, 3, 4, 2, 5, 6).reshape(n, operator.groups, oh * ow, -1)
+
+
+def _convolve(operator: Convolution, x: Array, magnitude: bool) -> Array:
+    weight = _weights(operator.weight, x, magnitude)
+    kernel = weight.reshape(operator.groups, weight.shape[0] // operator.groups, -1)
+    out = _columns(operator, x) @ kernel.transpose(0, 2, 1)  # [N, groups, positions, out / groups]
+    padded_h = x.shape[2] + operator.pads[0] + operator.pads[2]
+    oh = (padded_h - operator.dilations[0] * (weight.shape[2] - 1) - 1) // operator.strides[0] + 1
+    return out.transpose(0, 1, 3, 2).reshape(len(x), weight.shape[0], oh, -1)
+
+
+def _convolve_adjoint(operator: Convolution, g: Array, shape: Shape, magnitude: bool) -> Array:
+    weight = _weights(operator.weight, g, magnitude)
+    n, groups, (kh, kw) = len(g), operator.groups, weight.shape[2:]
+    kernel = weight.reshape(groups, weight.shape[0] // groups, -1)
+    rows = g.reshape(n, groups, weight.shape[0] // groups, -1).transpose(0, 1, 3, 2) @ kernel
+    # [N, groups, oh, ow, in / groups, kh, kw] -> one [N, in, oh, ow] slab per kernel position
+    slabs = rows.reshape(n, groups, *g.shape[2:], -1, kh, kw).transpose(5, 6, 0, 1, 4, 2, 3)
+    top, left, bottom, right = operator.pads
+    padded = np.zeros((n, shape[0], shape[1] + top + bottom, shape[2] + left + right), g.dtype)
+    views = _windows(padded, (kh, kw), operator.strides, operator.dilations)
+    for index, view in enumerate(views):
+        view += slabs[index // kw, index % kw].reshape(view.shape)
+    return padded[:, :, top : top + shape[1], left : left + shape[2]]

@@ -1,0 +1,152 @@
+"""Float64 numbers with a rigorous radius: the true real number is always inside.
+
+Any-order dot product of n terms: |fl(xᵀy) - xᵀy| ≤ γ_n |x|ᵀ|y| with γ_n = n u / (1 - n u)
+(Jeannerod & Rump 2013), plus the smallest float per term where products can underflow. A radius
+is itself computed in float64 from numbers that are not negative, so its own rounding is a factor
+(1 + γ), for which every radius is enlarged. A result that overflows gets an infinite or NaN
+radius, and no comparison with it proves anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.network import linear
+from auditkit.network.graph import MaxPool, Operator, Shape, constants
+from auditkit.network.numbers import scatter_columns
+
+F64 = NDArray[np.float64]
+
+UNIT = 2.0**-53
+SMALLEST = 2.0**-1074
+NO_UNDERFLOW = 2.0**-900  # products of factors whose product is above this stay far from denormal
+
+
+def gamma(terms: int, unit: float = UNIT) -> float:
+    """Return γ_n for n roundings, rounded upwards."""
+    return terms * unit / (1 - terms * unit) * (1 + 8 * UNIT)
+
+
+def enlarge(radius: F64, terms: int) -> F64:
+    """Return a radius computed with `terms` roundings, made large enough to cover them."""
+    return radius * (1 + gamma(2 * terms + 8))
+
+
+@dataclass(frozen=True, eq=False)
+class Ball:
+    """A batch of unknown reals, each within `radius` of `center`."""
+
+    center: F64
+    radius: F64
+
+    @staticmethod
+    def exact(values: NDArray[np.floating]) -> Ball:
+        """Return floats as they are."""
+        center = values.astype(np.float64)
+        return Ball(center, np.zeros_like(center))
+
+    @staticmethod
+    def between(lower: F64, upper: F64) -> Ball:
+        """Return balls that contain [lower, upper]."""
+        center = lower + (upper - lower) / 2
+        radius = np.maximum(upper - center, center - lower)
+        return Ball(center, enlarge(radius, 2) + np.abs(center) * 2 * UNIT * (radius > 0))
+
+    @property
+    def lower(self) -> F64:
+        """A float at most the least value."""
+        return np.nextafter(self.center - self.radius, -np.inf)
+
+    @property
+    def upper(self) -> F64:
+        """A float at least the greatest value."""
+        return np.nextafter(self.center + self.radius, np.inf)
+
+    @property
+    def magnitude(self) -> F64:
+        """A float at least the greatest absolute value."""
+        return enlarge(np.abs(self.center) + self.radius, 1)
+
+    def __getitem__(self, index: Any) -> Ball:
+        return Ball(self.center[index], self.radius[index])
+
+
+class Rigorous:
+    """Arithmetic of `Ball`: the true real number is always inside."""
+
+    def affine(self, operator: Operator, x: Ball, *, constant: bool) -> Ball:
+        n = linear.terms(operator)
+        shape = x.center.shape[1:]
+        center = linear.forward(operator, x.center)
+        if n == 0:  # moves numbers only
+            return Ball(center, linear.forward(operator, x.radius, magnitude=True))
+        g = gamma(n + 2)
+        radius = linear.forward(operator, x.radius + g * np.abs(x.center), magnitude=True)
+        shift = linear.offset(operator, shape, center.dtype) if constant else None
+        if shift is not None:
+            center = center + shift
+            # what the offset adds to is bounded by |W||x| above; one more rounding of the sum
+            radius = radius + g * np.abs(shift) + UNIT * np.abs(center)
+        return Ball(center, enlarge(radius, n) + _underflow(operator, x, n))
+
+    def adjoint(self, operator: Operator, g: Ball, shape: Shape) -> Ball:
+        n = linear.adjoint_terms(operator)
+        center = linear.adjoint(operator, g.center, shape)
+        if n == 0:
+            return Ball(center, linear.adjoint(operator, g.radius, shape, magnitude=True))
+        spread = g.radius + gamma(n + 2) * np.abs(g.center)
+        radius = linear.adjoint(operator, spread, shape, magnitude=True)
+        return Ball(center, enlarge(radius, n) + _underflow(operator, g, n))
+
+    def add(self, a: Ball, b: Ball) -> Ball:
+        center = a.center + b.center
+        return Ball(center, enlarge(a.radius + b.radius + UNIT * np.abs(center), 3))
+
+    def subtract(self, a: Ball, b: Ball) -> Ball:
+        center = a.center - b.center
+        return Ball(center, enlarge(a.radius + b.radius + UNIT * np.abs(center), 3))
+
+    def relu(self, x: Ball) -> Ball:
+        # ReLU never enlarges a distance; where the number is surely not positive it is exactly 0.
+        off = x.upper <= 0
+        return Ball(np.maximum(x.center, 0), np.where(off, 0.0, x.radius))
+
+    def larger(self, a: Ball, b: Ball) -> Ball:
+        return Ball(np.maximum(a.center, b.center), np.maximum(a.radius, b.radius))
+
+    def maximum(self, operator: MaxPool, x: Ball) -> Ball:
+        return Ball(
+            linear.maximum_windows(operator, x.center), linear.maximum_windows(operator, x.radius)
+        )
+
+    def structural(self, step: Callable[..., Any], *values: Ball) -> Ball:
+        return Ball(step(*(v.center for v in values)), step(*(v.radius for v in values)))
+
+    def scatter(self, x: Ball, index: NDArray[np.int64], size: int) -> Ball:
+        n = int(np.bincount(index, minlength=1).max())
+        spread = x.radius + gamma(n + 2) * np.abs(x.center)
+        return Ball(
+            scatter_columns(x.center, index, size), enlarge(scatter_columns(spread, index, size), n)
+        )
+
+
+RIGOROUS = Rigorous()
+
+
+def _underflow(operator: Operator, x: Ball, terms: int) -> float:
+    """Return what products that underflow can have lost, 0 where none can."""
+    weights = constants(operator)[:1]
+    least = _least(weights[0]) if weights else 1.0
+    if least * _least(x.center) > NO_UNDERFLOW and least * _least(x.radius) > NO_UNDERFLOW:
+        return 0.0
+    return 4 * (terms + 1) * SMALLEST
+
+
+def _least(values: NDArray[np.floating]) -> float:
+    magnitudes = np.abs(values[values != 0])
+    return float(magnitudes.min()) if magnitudes.size else 1.0

@@ -1,0 +1,174 @@
+"""The patched network as one ONNX file of standard operators: what the owner deploys.
+
+The file is the original network followed by the formula of `gates`, written the same way every
+time, so that an auditor who exports model and patch again compares bytes.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from auditkit.network.graph import MaxPool, Network, Relu
+from auditkit.network.tournament import Tournament
+from auditkit.network.units import unit_layout
+from auditkit.network.write_onnx import GraphBuilder, append_network
+from auditkit.patch.gates import Patch
+
+
+def patched_to_onnx(network: Network, patch: Patch) -> bytes:
+    """Return patched.onnx: input and output shapes of the original, with a free batch axis N."""
+    builder = GraphBuilder(network.dtype)
+    values = append_network(builder, network, "input")
+    table = patch.table
+    result = values[-1]
+    gated = np.flatnonzero(~table.always)
+    if len(gated):
+        violations = _violations(builder, network, patch, _units(builder, network, values))
+        result = _add_groups(builder, patch, gated, violations, result)
+    if table.always.any():
+        bound = table.bound[table.always][:, None]
+        shift = np.clip(table.offset[table.always], -bound, bound).sum(axis=0)
+        constant = builder.add_initializer("patch.shift", shift.astype(network.dtype))
+        result = builder.add_node("Add", [result, constant], ["patch.shifted"])
+    builder.add_node("Identity", [result], ["logits"])
+    return builder.finish("logits", network.input_shape, (network.classes,))
+
+
+def _units(builder: GraphBuilder, network: Network, values: list[str]) -> str:
+    """Append the pre-activations of all kept units as one value [N, H]."""
+    layout = unit_layout(network)
+    parts = []
+    for index, node in enumerate(network.nodes):
+        source = values[node.inputs[0]]
+        if isinstance(node.operator, Relu):
+            parts.append(builder.add_node("Flatten", [source], [f"units.{index}"], axis=1))
+        elif isinstance(node.operator, MaxPool):
+            parts.extend(_matches(builder, layout.tournaments[index], source, f"units.{index}"))
+    joined = parts[0]
+    if len(parts) > 1:
+        joined = builder.add_node("Concat", parts, ["units"], axis=1)
+    if layout.kept.all():
+        return joined
+    kept = builder.add_initializer("units.kept.index", np.flatnonzero(layout.kept))
+    return builder.add_node("Gather", [joined, kept], ["units.kept"], axis=1)
+
+
+def _matches(builder: GraphBuilder, plan: Tournament, source: str, stem: str) -> list[str]:
+    """Append the comparisons of a max pool's tournament, round by round."""
+    parts = []
+    flat = builder.add_node("Flatten", [source], [f"{stem}.flat"], axis=1)
+    seats = builder.add_initializer(f"{stem}.seats", np.maximum(plan.players, 0))
+    slots = builder.add_node("Gather", [flat, seats], [f"{stem}.slots"], axis=1)
+    for number, step in enumerate(plan.rounds):
+        name = f"{stem}.{number}"
+        pairs = step.played.shape[1]
+
+        def pick(what: str, places: np.ndarray, slots: str = slots, name: str = name) -> str:
+            index = builder.add_initializer(f"{name}.{what}.index", places.astype(np.int64))
+            return builder.add_node("Gather", [slots, index], [f"{name}.{what}"], axis=2)
+
+        left, right = pick("left", np.arange(pairs) * 2), pick("right", np.arange(pairs) * 2 + 1)
+        difference = builder.add_node("Sub", [right, left], [f"{name}.difference"])
+        lined = builder.add_node("Flatten", [difference], [f"{name}.all"], axis=1)
+        played = builder.add_initializer(f"{name}.played", np.flatnonzero(step.played))
+        parts.append(builder.add_node("Gather", [lined, played], [f"{name}.units"], axis=1))
+        best = builder.add_node("Max", [left, right], [f"{name}.best"])
+        mask = builder.add_initializer(f"{name}.mask", step.played[None])
+        winners = builder.add_node("Where", [mask, best, left], [f"{name}.winners"])
+        if step.odd:
+            last = pick("odd", np.array([2 * pairs]))
+            winners = builder.add_node("Concat", [winners, last], [f"{name}.next"], axis=2)
+        slots = winners
+    return parts
+
+
+def _violations(builder: GraphBuilder, network: Network, patch: Patch, units: str) -> str:
+    """Append v [N, G]: two products with the patterns for each dead zone."""
+    table, dtype = patch.table, network.dtype
+    zones = table.dead_zone[table.group]
+    negated = builder.add_node("Neg", [units], ["patch.negated"])
+    parts, order = [], []
+    for number, zone in enumerate(np.unique(zones)):
+        gates = np.flatnonzero(zones == zone)
+        order.append(gates)
+        name = f"patch.zone-{number}"
+        tau = builder.add_initializer(f"{name}.tau", np.asarray(zone, dtype=dtype))
+        sums = []
+        for side, source, bits in (
+            ("one", negated, table.patterns[gates]),
+            ("zero", units, ~table.patterns[gates]),
+        ):
+            beyond = builder.add_node("Sub", [source, tau], [f"{name}.{side}.beyond"])
+            excess = builder.add_node("Relu", [beyond], [f"{name}.{side}.excess"])
+            packed = builder.add_initializer(f"{name}.{side}.bits", bits.T.astype(np.uint8))
+            element = {"float32": 1, "float64": 11}[dtype.name]
+            matrix = builder.add_node("Cast", [packed], [f"{name}.{side}.matrix"], to=element)
+            sums.append(builder.add_node("MatMul", [excess, matrix], [f"{name}.{side}.sum"]))
+        parts.append(builder.add_node("Add", sums, [f"{name}.violations"]))
+    if len(parts) == 1:
+        return parts[0]
+    joined = builder.add_node("Concat", parts, ["patch.by-zone"], axis=1)
+    place = builder.add_initializer("patch.by-gate", np.argsort(np.concatenate(order)))
+    return builder.add_node("Gather", [joined, place], ["patch.violations"], axis=1)
+
+
+def _add_groups(
+    builder: GraphBuilder, patch: Patch, gated: np.ndarray, violations: str, logits: str
+) -> str:
+    """Append t [N, M], the contributions [N, M, C] and their sum with the logits."""
+    table, dtype = patch.table, builder.dtype
+    members = [np.flatnonzero(table.group == group) for group in gated]
+    longest = max(len(m) for m in members)
+    least = violations
+    if longest > 1 or [int(m[0]) for m in members] != list(range(patch.gates)):
+        # groups of fewer gates repeat their last one, which changes no minimum
+        seats = np.stack([np.pad(m, (0, longest - len(m)), mode="edge") for m in members])
+        index = builder.add_initializer("patch.members", seats.astype(np.int64))
+        spread = builder.add_node("Gather", [violations, index], ["patch.by-member"], axis=1)
+        least = builder.add_node("ReduceMin", [spread], ["patch.least"], axes=[2], keepdims=0)
+    sharpness = builder.add_initializer("patch.sharpness", table.sharpness[gated].astype(dtype))
+    scaled = builder.add_node("Mul", [least, sharpness], ["patch.scaled"])
+    one = builder.add_initializer("patch.one", np.asarray(1, dtype=dtype))
+    t = builder.add_node("Min", [scaled, one], ["patch.t"])
+    axis = builder.add_initializer("patch.last-axis", np.asarray([2], np.int64))
+    t = builder.add_node("Unsqueeze", [t, axis], ["patch.t-column"])
+    bound = table.bound[gated].astype(dtype)[:, None]
+    limit = builder.add_initializer("patch.bound", bound)
+    kt = builder.add_node("Mul", [t, limit], ["patch.kt"])
+    p = _offsets(builder, patch, gated, logits, limit, bound)
+    up = builder.add_node("Sub", [p, kt], ["patch.up"])
+    down = builder.add_node("Add", [p, kt], ["patch.down"])
+    down = builder.add_node("Neg", [down], ["patch.down-negated"])
+    up = builder.add_node("Relu", [up], ["patch.raised"])
+    down = builder.add_node("Relu", [down], ["patch.lowered"])
+    h = builder.add_node("Sub", [up, down], ["patch.contributions"])
+    group_axis = builder.add_initializer("patch.group-axis", np.asarray([1], np.int64))
+    total = builder.add_node("ReduceSum", [h, group_axis], ["patch.total"], keepdims=0)
+    return builder.add_node("Add", [logits, total], ["patch.gated"])
+
+
+def _offsets(
+    builder: GraphBuilder,
+    patch: Patch,
+    gated: np.ndarray,
+    logits: str,
+    limit: str,
+    bound: np.ndarray,
+) -> str:
+    """Append p [N or 1, M, C], clipped to the bounds."""
+    table, dtype = patch.table, builder.dtype
+    offset = table.offset[gated].astype(dtype)
+    output = table.kind_output[gated]
+    if not output.any():
+        clipped = np.clip(offset, -bound, bound)[None]
+        return builder.add_initializer("patch.offsets", clipped)
+    axis = builder.add_initializer("patch.middle-axis", np.asarray([1], np.int64))
+    lifted = builder.add_node("Unsqueeze", [logits, axis], ["patch.logits"])
+    if not output.all():
+        weight = builder.add_initializer("patch.is-output", output.astype(dtype)[:, None])
+        lifted = builder.add_node("Mul", [lifted, weight], ["patch.logits-used"])
+    q = builder.add_initializer("patch.offsets", offset[None])
+    step = builder.add_node("Sub", [q, lifted], ["patch.steps"])
+    floor = builder.add_initializer("patch.floor", -bound)
+    above = builder.add_node("Max", [step, floor], ["patch.steps-above"])
+    return builder.add_node("Min", [above, limit], ["patch.steps-clipped"])

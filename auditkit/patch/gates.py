@@ -1,0 +1,166 @@
+"""A patch in gated form: groups of gates, each gate the linear region of one pattern.
+
+The violation of gate s at x is v_s(x) = Σ_u ReLU(-σ_u z_u(x) - τ). A group is open in so far as
+one of its gates is: t = min(1, n · min v). Its contribution to the logits is
+h = ReLU(p - K t) - ReLU(-p - K t) with p the offset clipped to [-K, K]. See certificates.md §2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.network.graph import Array
+
+Bits = NDArray[np.bool_]
+
+
+class OffsetKind(StrEnum):
+    """What a group adds where its gate is fully open."""
+
+    CONSTANT = "constant"  # the vector d
+    OUTPUT = "output"  # q - f(x), which makes the output q
+    ALWAYS = "always"  # the vector d, everywhere: class suppression
+
+
+@dataclass(frozen=True, eq=False)
+class Group:
+    """Gates that are stored together.
+
+    `patterns` bool [P, H]; `offset` [C] shared by all gates, or [P, C]: shorthand for P groups of
+    one gate each. `bound` is K, `sharpness` n, `dead_zone` τ. Raises ValueError when the shapes
+    do not fit or a number makes the formula meaningless (K < 0, n ≤ 0, τ < 0, not finite).
+    """
+
+    name: str
+    kind: OffsetKind
+    patterns: Bits
+    offset: Array
+    bound: float
+    sharpness: float
+    dead_zone: float
+
+    def __post_init__(self) -> None:
+        gates = len(self.patterns)
+        if self.patterns.ndim != 2:
+            raise ValueError(f"group {self.name}: patterns of shape {list(self.patterns.shape)}")
+        stacked = self.offset.ndim == 2 and len(self.offset) == gates
+        if not (self.offset.ndim == 1 or stacked):
+            raise ValueError(
+                f"group {self.name}: offset {list(self.offset.shape)} for {gates} gates"
+            )
+        if (gates == 0) != (self.kind is OffsetKind.ALWAYS):
+            raise ValueError(f"group {self.name}: {gates} gates with an offset of kind {self.kind}")
+        numbers = (self.bound, self.sharpness, self.dead_zone)
+        if not (all(map(math.isfinite, numbers)) and np.isfinite(self.offset).all()):
+            raise ValueError(f"group {self.name}: a number that is not finite")
+        if self.bound < 0 or self.sharpness <= 0 or self.dead_zone < 0:
+            raise ValueError(f"group {self.name}: K, n, τ = {list(numbers)}")
+
+    @property
+    def stacked(self) -> bool:
+        """Whether every gate is a group of its own."""
+        return self.offset.ndim == 2
+
+    @property
+    def units_of(self) -> int:
+        """How many groups, in the sense of the formula, this stands for."""
+        return len(self.patterns) if self.stacked else 1
+
+
+@dataclass(frozen=True, eq=False)
+class GateTable:
+    """All gates and groups of a patch in flat arrays: G gates, M groups.
+
+    `patterns` [G, H]; `group` [G] and `member` [G] say where a gate belongs; `offset` [M, C],
+    `kind_output` bool [M], `bound`, `sharpness`, `dead_zone` [M]; `source` [M] is the index of the
+    stored group. Groups of kind ALWAYS have no gate.
+    """
+
+    patterns: Bits
+    group: NDArray[np.int64]
+    member: NDArray[np.int64]
+    source: NDArray[np.int64]
+    offset: NDArray[np.float64]
+    kind_output: Bits
+    always: Bits
+    bound: NDArray[np.float64]
+    sharpness: NDArray[np.float64]
+    dead_zone: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """The groups of a patch over `classes` logits and `units` units, names distinct."""
+
+    groups: tuple[Group, ...]
+    classes: int
+    units: int
+
+    def __post_init__(self) -> None:
+        names = [group.name for group in self.groups]
+        if len(set(names)) != len(names):
+            raise ValueError(f"group names repeat: {sorted(names)}")
+        for group in self.groups:
+            if group.patterns.shape[1] != self.units:
+                raise ValueError(
+                    f"group {group.name}: patterns of {group.patterns.shape[1]} bits, "
+                    f"the network has {self.units} units"
+                )
+            if group.offset.shape[-1] != self.classes:
+                raise ValueError(
+                    f"group {group.name}: offset for {group.offset.shape[-1]} classes, "
+                    f"the network has {self.classes}"
+                )
+
+    @property
+    def gates(self) -> int:
+        return sum(len(group.patterns) for group in self.groups)
+
+    @cached_property
+    def table(self) -> GateTable:
+        """The same patch as flat arrays."""
+        counts = [group.units_of for group in self.groups]
+        first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        owner = [
+            first[i] + (np.arange(len(g.patterns)) if g.stacked else np.zeros(len(g.patterns), int))
+            for i, g in enumerate(self.groups)
+        ]
+
+        def spread(values: list[float | bool], dtype: type) -> NDArray:
+            return np.repeat(np.asarray(values, dtype=dtype), counts)
+
+        groups = self.groups
+        return GateTable(
+            patterns=np.concatenate(
+                [np.zeros((0, self.units), bool), *(g.patterns for g in groups)]
+            ),
+            group=np.concatenate([np.zeros(0, np.int64), *owner]).astype(np.int64),
+            member=np.concatenate(
+                [np.zeros(0, np.int64), *(np.arange(len(g.patterns)) for g in groups)]
+            ).astype(np.int64),
+            source=np.repeat(np.arange(len(groups)), counts),
+            offset=np.concatenate(
+                [np.zeros((0, self.classes))]
+                + [g.offset.reshape(-1, self.classes).astype(np.float64) for g in groups]
+            ),
+            kind_output=spread([g.kind is OffsetKind.OUTPUT for g in groups], bool),
+            always=spread([g.kind is OffsetKind.ALWAYS for g in groups], bool),
+            bound=spread([g.bound for g in groups], float),
+            sharpness=spread([g.sharpness for g in groups], float),
+            dead_zone=spread([g.dead_zone for g in groups], float),
+        )
+
+    def find(self, name: str, member: int) -> int | None:
+        """Return the flat gate index of a stored group's member, or None."""
+        start = 0
+        for group in self.groups:
+            if group.name == name:
+                return start + member if 0 <= member < len(group.patterns) else None
+            start += len(group.patterns)
+        return None

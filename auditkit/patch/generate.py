@@ -1,0 +1,401 @@
+"""Make a patch: patterns, groups, offsets, and how wide their dead zone must be.
+
+Every number is derived from rigorous bounds over the claimed sets, so that the claims that follow
+can be proved; the prover then asks the checker, which derives everything again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.cluster import KMeans
+
+from auditkit.network.deployed import FloatProfile
+from auditkit.network.evaluate import logits as run
+from auditkit.network.evaluate import pattern
+from auditkit.network.graph import Array, Network
+from auditkit.network.interval import logit_difference_ceiling
+from auditkit.network.region import Box, Piece, deployed_errors, record_batches
+from auditkit.patch.gates import Group, OffsetKind, Patch
+from auditkit.patch.patched import PatchedNetwork
+from auditkit.patch.settings import Method, Scope, Settings, Spec
+
+F64 = NDArray[np.float64]
+Bits = NDArray[np.bool_]
+Index = NDArray[np.int64]
+
+DEAD_ZONE_FACTOR = 2.0  # of the deployed error of a pre-activation on the claimed sets
+SLACK_FACTOR = 4.0  # of the deployed error of a logit, added to the margin
+STEP = 2.0**-20  # offsets and bounds are multiples of it: exact in float32 up to 2**4, and short
+
+
+@dataclass(frozen=True, eq=False)
+class Request:
+    """Records `x` [N, *input_shape] in the network's dtype and labels `y` [N] to forget."""
+
+    x: Array
+    y: Index
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Where each record's gate is: `group` name, `member` in it, and the label it is sent to.
+
+    A record that no gate can serve has member -1 and says why in `reason`.
+    """
+
+    group: tuple[str, ...]
+    member: Index
+    target: Index
+    reason: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A patch with the assignment of the requested records to its gates."""
+
+    patch: Patch
+    assignment: Assignment
+
+
+@dataclass(frozen=True, eq=False)
+class Bounds:
+    """What is known of each record's claimed set: logits [N, C], deployed errors [N]."""
+
+    bits: Bits
+    logits: F64  # at the record, as the network says
+    error: F64
+    unit_error: F64
+
+
+def make_patch(
+    network: Network,
+    request: Request,
+    settings: Settings,
+    *,
+    targets: F64 | None = None,
+    prefix: str = "",
+) -> Made:
+    """Return a patch that does what `settings` ask for the requested records.
+
+    `targets` are the vectors q: [N, C] for `reference`, [C] for `neutralise`. Group names start
+    with `prefix`. `settings` must be resolved. Raises ValueError when the request cannot be met.
+    """
+    if settings.sharpness is None:
+        raise ValueError("the sharpness is still to be resolved")
+    if len(request.x) == 0:
+        raise ValueError("there is no record to forget")
+    if settings.method is Method.SUPPRESS:
+        return _suppress(network, request, settings, prefix)
+    if settings.target_class is not None and (request.y != settings.target_class).any():
+        raise ValueError(
+            f"a class request holds records of another class than {settings.target_class}"
+        )
+    bounds = measure(network, request.x, settings)
+    clusters = _clusters(network, request, bounds, settings)
+    zone = _round_up(DEAD_ZONE_FACTOR * float(bounds.unit_error.max(initial=0.0)), 2.0**-30)
+    if settings.spec is Spec.REDIRECT:
+        return _redirect(network, request, settings, bounds, clusters, zone, prefix)
+    if targets is None:
+        raise ValueError(f"{settings.spec.value} needs target vectors")
+    return _to_outputs(network, request, settings, bounds, clusters, zone, targets, prefix)
+
+
+def measure(network: Network, x: Array, settings: Settings) -> Bounds:
+    """Measure patterns, logits and deployed errors of records `x` [N, *input_shape]."""
+    x64 = x.astype(np.float64)
+    error, unit_error = np.zeros(len(x)), np.zeros(len(x))
+    profile = FloatProfile.of(network.dtype)
+    for rows in record_batches(network, len(x)):
+        e, u = deployed_errors(network, claimed_box(x64[rows], settings), profile)
+        error[rows], unit_error[rows] = e.max(axis=1), u.max(axis=1, initial=0.0)
+    bits = np.concatenate([pattern(network, x64[rows]) for rows in record_batches(network, len(x))])
+    return Bounds(bits, run(network, x64), error, unit_error)
+
+
+def claimed_box(x64: F64, settings: Settings) -> Box:
+    """Return the boxes that the settings' radius cuts out of the domain around records."""
+    radius = np.full(len(x64), settings.radius)
+    return Box.around(x64, radius, settings.domain.lower, settings.domain.upper)
+
+
+def lead_over_set(network: Network, x: Array, bits: Bits, target: Index, settings: Settings) -> F64:
+    """Return upper bounds [N, C] on f_j - f_target over each claimed set; -inf at the target."""
+    x64 = x.astype(np.float64)
+    parts = [
+        Piece.at(network, bits[rows], claimed_box(x64[rows], settings)).lead_bounds(target[rows])
+        for rows in record_batches(network, len(x))
+    ]
+    return np.concatenate(parts)
+
+
+def redirect_offset(lead: F64, target: int, margin: float) -> NDArray[np.float32]:
+    """Return the offset [C] of least sup-norm that puts `target` ahead by `margin`.
+
+    `lead` [C] bounds f_j - f_target from above. D = max(0, (max_j m_j + m) / 2) goes to the
+    target, -max(0, m_j + m - D) to the others (certificates.md §2), each rounded outwards.
+    """
+    others = np.delete(lead, target)
+    raised = _round_up(max(0.0, (float(others.max()) + margin) / 2), STEP)
+    offset = np.array([-_round_up(max(0.0, float(m) + margin - raised), STEP) for m in lead])
+    offset[target] = raised
+    return _outward(offset)
+
+
+def deployed_margin(settings: Settings, error: F64) -> float:
+    """Return the margin to aim at, so that the claim survives the deployed floats."""
+    return settings.margin + SLACK_FACTOR * float(error.max(initial=0.0))
+
+
+def _redirect(
+    network: Network,
+    request: Request,
+    settings: Settings,
+    bounds: Bounds,
+    clusters: list[Index],
+    zone: float,
+    prefix: str,
+) -> Made:
+    waiting = clusters
+    cells: list[tuple[Index, int, NDArray[np.float32]]] = []
+    while waiting:
+        again: list[Index] = []
+        targets = [_target_label(bounds.logits[c], request.y[c]) for c in waiting]
+        members = np.concatenate(waiting)
+        target = np.concatenate([np.full(len(c), k) for c, k in zip(waiting, targets, strict=True)])
+        lead = lead_over_set(network, request.x[members], bounds.bits[members], target, settings)
+        start = 0
+        for cluster, k in zip(waiting, targets, strict=True):
+            own = lead[start : start + len(cluster)]
+            start += len(cluster)
+            margin = deployed_margin(settings, bounds.error[cluster])
+            # The representative's offset serves the cluster; whom it does not serve comes again.
+            lone = settings.scope is not Scope.CLUSTER
+            offset = redirect_offset(own.max(axis=0) if lone else own[0], k, margin)
+            others = np.delete(own + offset[None] - offset[k], k, axis=1)
+            served = others.max(axis=1) <= -margin + STEP
+            served[0] = True
+            cells.append((cluster[served], k, offset))
+            if not served.all():
+                again.append(cluster[~served])
+        waiting = again
+    return _assemble(request, settings, bounds, cells, OffsetKind.CONSTANT, zone, prefix)
+
+
+def _to_outputs(
+    network: Network,
+    request: Request,
+    settings: Settings,
+    bounds: Bounds,
+    clusters: list[Index],
+    zone: float,
+    targets: F64,
+    prefix: str,
+) -> Made:
+    q = np.broadcast_to(targets, (len(request.x), network.classes)).astype(np.float32)
+    cells = [(cluster, -1, q[cluster[0]]) for cluster in clusters]
+    if settings.spec is Spec.REFERENCE:
+        # One region, one offset: of several records there, only the first can have its own.
+        cells = [(cluster[:1], -1, q[cluster[0]]) for cluster in clusters]
+    chosen = np.concatenate([cell[0] for cell in cells])
+    x64 = request.x.astype(np.float64)
+    worst = 0.0
+    for rows in record_batches(network, len(chosen)):
+        index = chosen[rows]
+        piece = Piece.at(network, bounds.bits[index], claimed_box(x64[index], settings))
+        reach = piece.logit_bounds()
+        wanted = np.concatenate([np.tile(o, (len(c), 1)) for c, _, o in cells])[rows]
+        gap = np.maximum(reach.upper - wanted, wanted - reach.lower)
+        worst = max(worst, float(gap.max()))
+    slack = SLACK_FACTOR * float(bounds.error.max())
+    bound = _round_up((worst + slack) * 1.001, STEP)
+    return _assemble(request, settings, bounds, cells, OffsetKind.OUTPUT, zone, prefix, bound)
+
+
+def _assemble(
+    request: Request,
+    settings: Settings,
+    bounds: Bounds,
+    cells: list[tuple[Index, int, NDArray[np.float32]]],
+    kind: OffsetKind,
+    zone: float,
+    prefix: str,
+    bound: float | None = None,
+) -> Made:
+    """Store single-gate cells as one stack, each other cell as a group of its own."""
+    count = len(request.x)
+    names, member = [""] * count, np.full(count, -1, dtype=np.int64)
+    target = np.full(count, -1, dtype=np.int64)
+    reason = ["its region is that of another record, whose offset holds there"] * count
+    groups: list[Group] = []
+    largest = max(float(np.abs(offset).max()) for _, _, offset in cells)
+    shared = _round_up(largest if bound is None else bound, STEP)
+
+    def record(cluster: Index, name: str, places: Iterable[int], k: int) -> None:
+        for index, place in zip(cluster, places, strict=True):
+            names[index], member[index], target[index], reason[index] = name, place, k, ""
+
+    def group(name: str, patterns: Bits, offset: Array) -> Group:
+        return Group(name, kind, patterns, offset, _as_float32(shared), _sharpness(settings), zone)
+
+    single: list[tuple[Bits, NDArray[np.float32]]] = []
+    for cluster, k, offset in cells:
+        patterns, places = _distinct(bounds.bits[cluster])
+        if len(patterns) == 1 and settings.scope is Scope.POINT:
+            record(cluster, f"{prefix}points", [len(single)] * len(cluster), k)
+            single.append((patterns[0], offset))
+        else:
+            name = f"{prefix}group-{len(groups):04d}"
+            record(cluster, name, places.tolist(), k)
+            groups.append(group(name, patterns, offset))
+    if single:
+        patterns = np.stack([p for p, _ in single])
+        groups.insert(0, group(f"{prefix}points", patterns, np.stack([o for _, o in single])))
+    patch = Patch(tuple(groups), bounds.logits.shape[1], bounds.bits.shape[1])
+    return Made(patch, Assignment(tuple(names), member, target, tuple(reason)))
+
+
+def _suppress(network: Network, request: Request, settings: Settings, prefix: str) -> Made:
+    label = settings.target_class
+    assert label is not None
+    if (request.y != label).any():
+        raise ValueError(f"a class request holds records of another class than {label}")
+    domain = settings.domain
+    ceiling, error = logit_difference_ceiling(network, label, domain.lower, domain.upper)
+    shift = _as_float32(max(0.0, ceiling) + settings.margin + 4 * error)
+    if not math.isfinite(shift):
+        raise ValueError("no finite bound on the class's lead over the domain was found")
+    offset = np.zeros(network.classes, dtype=np.float32)
+    offset[label] = -shift
+    units = pattern(network, request.x[:1].astype(np.float64)).shape[1]
+    name = f"{prefix}class-{label}"
+    group = Group(
+        name,
+        OffsetKind.ALWAYS,
+        np.zeros((0, units), bool),
+        offset,
+        shift,
+        _sharpness(settings),
+        0.0,
+    )
+    count = len(request.x)
+    assignment = Assignment(
+        (name,) * count,
+        np.full(count, -1, dtype=np.int64),
+        np.full(count, -1, dtype=np.int64),
+        ("",) * count,
+    )
+    return Made(Patch((group,), network.classes, units), assignment)
+
+
+def _clusters(
+    network: Network, request: Request, bounds: Bounds, settings: Settings
+) -> list[Index]:
+    """Return the records that share an offset, each list with its representative first.
+
+    Records at which another record's gate is open, wholly or in part, must share its offset:
+    F is continuous, so that two offsets cannot both hold there.
+    """
+    together = _touching(network, request, bounds, settings)
+    if settings.scope is Scope.POINT:
+        return together
+    if settings.scope is Scope.CLASS and settings.clusters is None:
+        return [np.arange(len(request.x))]
+    flat = request.x.reshape(len(request.x), -1).astype(np.float64)
+    heads = np.array([component[0] for component in together])
+    wanted = settings.clusters or max(1, len(together) // 5)
+    result: list[Index] = []
+    for label in np.unique(request.y[heads]):
+        mine = np.flatnonzero(request.y[heads] == label)
+        share = max(1, round(wanted * len(mine) / len(heads)))
+        points = flat[heads[mine]]
+        distinct = len(np.unique(points, axis=0))
+        means = KMeans(min(share, distinct), n_init=1, random_state=settings.seed).fit(points)
+        for cell in range(means.n_clusters):
+            inside = mine[means.labels_ == cell]
+            if not len(inside):
+                continue
+            distance = np.linalg.norm(flat[heads[inside]] - means.cluster_centers_[cell], axis=1)
+            order = inside[np.argsort(distance, kind="stable")]
+            result.append(np.concatenate([together[i] for i in order]))
+    return result
+
+
+def _touching(
+    network: Network, request: Request, bounds: Bounds, settings: Settings
+) -> list[Index]:
+    """Return the records in components: joined where one's gate is at all open at the other."""
+    patterns, place = _distinct(bounds.bits)
+    zone = DEAD_ZONE_FACTOR * float(bounds.unit_error.max(initial=0.0))
+    probe = Group(
+        "probe",
+        OffsetKind.CONSTANT,
+        patterns,
+        np.zeros((len(patterns), network.classes), np.float32),
+        0.0,
+        _sharpness(settings),
+        zone,
+    )
+    gates = PatchedNetwork(network, Patch((probe,), network.classes, patterns.shape[1]))
+    parent = np.arange(len(request.x))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = int(parent[i])
+        return i
+
+    first = np.zeros(len(patterns), dtype=np.int64)
+    first[place[::-1]] = np.arange(len(place))[::-1]
+    for start in range(0, len(request.x), 1024):
+        open_here = gates.violations(request.x[start : start + 1024]) * _sharpness(settings) < 2
+        for row, gate in zip(*np.nonzero(open_here), strict=True):
+            a, b = root(start + int(row)), root(int(first[gate]))
+            parent[max(a, b)] = min(a, b)
+    roots = np.array([root(i) for i in range(len(parent))])
+    return [np.flatnonzero(roots == r) for r in np.unique(roots)]
+
+
+def _target_label(logits: F64, labels: Index) -> int:
+    """Return the label closest to winning that no member has; ValueError when there is none."""
+    score = logits.mean(axis=0)
+    score[np.unique(labels)] = -np.inf
+    if not np.isfinite(score).any():
+        raise ValueError("records that share a region carry every label: no target label is left")
+    return int(score.argmax())
+
+
+def _distinct(bits: Bits) -> tuple[Bits, Index]:
+    """Return the distinct rows in order of first appearance, and each row's place among them."""
+    packed = np.packbits(bits, axis=1)
+    _, first, inverse = np.unique(packed, axis=0, return_index=True, return_inverse=True)
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return bits[first[order]], rank[inverse.reshape(-1)]
+
+
+def _sharpness(settings: Settings) -> float:
+    assert settings.sharpness is not None  # make_patch refuses otherwise
+    return settings.sharpness
+
+
+def _round_up(value: float, step: float) -> float:
+    return _as_float32(math.ceil(value / step) * step)
+
+
+def _as_float32(value: float) -> float:
+    """Return the least float32 that is at least `value`."""
+    rounded = np.float32(value)
+    return float(rounded if rounded >= value else np.nextafter(rounded, np.float32(np.inf)))
+
+
+def _outward(offset: F64) -> NDArray[np.float32]:
+    rounded = offset.astype(np.float32)
+    short = np.abs(rounded.astype(np.float64)) < np.abs(offset)
+    away = np.nextafter(rounded, np.where(offset > 0, np.inf, -np.inf).astype(np.float32))
+    return np.where(short, away, rounded)

@@ -1,0 +1,170 @@
+"""The fixed sentences of a report: outcome words, remedies and the glossary.
+
+They belong to the report and not to the record, so that a record stays data.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+OUTCOME_WORDS = {
+    "pass": "PASS",
+    "fail": "FAIL",
+    "inconclusive": "INCONCLUSIVE",
+    "not_run": "NOT RUN",
+}
+
+OUTCOME_MEANING = {
+    "pass": "Every required check ran and passed.",
+    "fail": "At least one check found the assertion contradicted.",
+    "inconclusive": "What was measured does not decide it. This is neither a pass nor a failure.",
+}
+
+SEVERITY_WORDS = {"failure": "failure", "limitation": "limitation", "info": "information"}
+
+SEVERITY_MEANING = {
+    "failure": "contradicts what the owner asserts",
+    "limitation": "outside what the owner asserts, and material to a reader",
+    "info": "for information",
+}
+
+ASSERTIONS = {
+    "redirected": "The owner asserts that the outputs at the forgotten records are redirected{}.",
+    "erased": "The owner asserts that the information about the forgotten records is erased.",
+}
+
+SCOPE_WORDS = {"in": "in scope", "out": "out of scope", "partly": "partly in scope"}
+
+CHART_SECTION_TITLES = {
+    "certificate": "Certificate and margins",
+    "membership": "Membership inference",
+    "threats": "Dishonest-owner checks",
+}
+
+# What to do about a check that did not pass: by its whole identifier, else by its first part.
+REMEDIES = {
+    "submission.format": "Ask the owner for a submission in the accepted formats, with every file "
+    "listed and nothing else in the directory.",
+    "submission.binding": "Ask the owner which files are meant and for a certificate whose digests "
+    "are of those files. Check the request list against your own.",
+    "patch.support": "Ask the owner to rebuild the patch from the network that was submitted: a "
+    "gate does not open on the region it is meant for.",
+    "patch.scope": "Ask the owner which request each additional gate answers, and to withdraw "
+    "those that answer none.",
+    "certificate.point": "Ask for a patch that meets its specification at every requested record, "
+    "or for the request to be met by another method.",
+    "certificate.region": "Ask for a larger margin or a smaller claimed region. If the claim is "
+    "unproved, verify again with exact arithmetic or with sharper proof objects.",
+    "certificate.locality": "Ask for a larger sharpness or a smaller bound, or for gates narrowed "
+    "to fewer inputs. Supply retained and unseen records if none were given.",
+    "certificate.separation": "Ask the owner to merge groups whose regions touch, or to claim only "
+    "within the radius at which they are separate.",
+    "certificate.canonical": "Compare the offsets with those recomputed from the stated settings, "
+    "and ask the owner to explain the difference.",
+    "certificate.minimality": "Ask whether the larger patch is intended; a smaller one meets the "
+    "same claim.",
+    "certificate.deployed": "Ask for a larger margin or a wider dead zone, or restrict deployment "
+    "to the profile for which the claim is proved.",
+    "patch.export": "Do not deploy the delivered file. Export the model and the patch again and "
+    "compare the bytes.",
+    "utility.retained": "Ask the owner to narrow the patch, or to retrain, and measure the "
+    "retained records again.",
+    "attack": "Treat the records as still recognisable. Retraining without them is the remedy; "
+    "a patch or an output filter is a mitigation. If undecided, supply more records or shadows.",
+    "threats": "Put the finding to the owner, ask for the evidence that the behaviour leaves "
+    "behind, and repeat the check on new data.",
+    "submission": "Ask the owner for a complete and consistent submission.",
+    "patch": "Ask the owner to explain the patch, and to submit it again.",
+    "certificate": "Ask the owner for a certificate that can be re-checked.",
+    "utility": "Measure again on more retained records.",
+}
+
+REMEDY_OTHERWISE = "Put the finding to the owner and repeat the check with the evidence it lacks."
+
+GLOSSARY = (
+    (
+        "Activation pattern",
+        "Which units of the network are active for an input, one bit for each unit.",
+    ),
+    (
+        "Area under the curve (AUC)",
+        "The chance that an attack ranks a forgotten record above an "
+        "unseen one. One half is guessing.",
+    ),
+    ("Certificate", "The owner's claims about each record, with what is needed to check them."),
+    ("Confidence interval", "The range of values that the measurement does not rule out."),
+    (
+        "Forgotten, retained, unseen records",
+        "Records that were to be forgotten; records of the "
+        "training set that were not; records that were never in it.",
+    ),
+    ("Gate", "The part of a patch that decides on which inputs it acts."),
+    (
+        "Information removed",
+        "Nothing about the forgotten records can be learnt from the model any "
+        "more. A patch cannot show this: the original weights are still in it.",
+    ),
+    (
+        "Keyed digest",
+        "A digest made with a secret key, so that it reveals nothing to whoever can "
+        "guess the record.",
+    ),
+    (
+        "Linear region",
+        "A set of inputs with one activation pattern, on which the network is an affine function.",
+    ),
+    ("Margin", "How far the intended answer is above the next one, in the units of the logits."),
+    (
+        "Membership inference",
+        "An attack that tells from a model's answers whether a record was in its training set.",
+    ),
+    (
+        "Outputs redirected",
+        "The model's answers at the forgotten records, and within the stated "
+        "radius of them, are other than before.",
+    ),
+    (
+        "Shadow model",
+        "A model trained by the auditor, with or without a record, to learn what "
+        "membership looks like.",
+    ),
+    (
+        "True-positive rate at a false-positive rate",
+        "The share of forgotten records that an attack "
+        "finds when it may accuse that share of unseen ones.",
+    ),
+)
+
+READING = (
+    "PASS: ran and passed. FAIL: found the claim contradicted. INCONCLUSIVE: ran and could not "
+    "decide. NOT RUN: did not run, for the reason given. No evidence is never a pass."
+)
+
+EVIDENCE_DIGEST = (
+    "An evidence digest is the SHA-256 of the check's object in record.json, written with sorted "
+    "keys, without white space, in ASCII."
+)
+
+NOT_A_DETERMINATION = (
+    "This annex lists what the audit examined for each framework. It is not a determination of "
+    "compliance. An output filter or a patch is a mitigation; it is not erasure."
+)
+
+CONFIDENTIAL = (
+    "CONFIDENTIAL. This contains personal data and data from which records can be identified. Do "
+    "not file it with the report, publish it, or send it to anyone who may not see the records."
+)
+
+
+def remedy(check: dict[str, Any]) -> str:
+    """Return what to do about a check that did not pass."""
+    identifier = check["id"]
+    return REMEDIES.get(identifier) or REMEDIES.get(identifier.split(".")[0], REMEDY_OTHERWISE)
+
+
+def assertion_sentence(assertion: dict[str, Any] | None, radius: str | None) -> str:
+    """Return the owner's assertion as a sentence."""
+    if assertion is None:
+        return "The record states no assertion of the owner's."
+    within = f", within {radius} of them in the ∞-norm" if radius is not None else ""
+    return ASSERTIONS[assertion["kind"]].format(within)

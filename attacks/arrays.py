@@ -49,6 +49,8 @@ def integer_labels(values: ArrayLike, name: str, n: int, classes: int | None = N
     array = np.asarray(values)
     if array.shape != (n,):
         raise ValueError(f"{name} must have shape ({n},), found {array.shape}")
+    if n == 0:
+        raise ValueError(f"{name} is empty")
     if array.dtype.kind not in "iu":
         whole: NDArray[Any] = finite(array, name, 1)
         if np.any(whole != np.floor(whole)):

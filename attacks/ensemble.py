@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def _views(
     """
     k = flat.numel() // parameters(widths)
     weights, biases, at = [], [], 0
-    for fan_in, fan_out in zip(widths[:-1], widths[1:], strict=True):
+    for fan_in, fan_out in pairwise(widths):
         size = k * fan_in * fan_out
         weights.append(flat[at : at + size].view(k, fan_in, fan_out))
         at += size
@@ -140,7 +141,7 @@ def _views(
 
 def parameters(widths: Sequence[int]) -> int:
     """Return the number of weights and biases of one network."""
-    return sum((a + 1) * b for a, b in zip(widths[:-1], widths[1:], strict=True))
+    return sum((a + 1) * b for a, b in pairwise(widths))
 
 
 def _initial(

@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import ArrayLike, NDArray
 
 from attacks.arrays import FloatArray, vector
+from attacks.signals import rescaled_logit
 
 Predict = Callable[[NDArray[Any]], ArrayLike]  # records [B, ...] -> logits [B, C]
 
@@ -74,22 +75,33 @@ class Evidence:
         return False
 
     def phi(self) -> ArrayLike:
-        """Return the target φ [N], from the logits when it was not given."""
-        from attacks.signals import rescaled_logit
+        """Return the target φ [N], from the logits when it was not given.
 
-        if self.target is not None:
-            return self.target
-        assert self.logits is not None and self.labels is not None
-        return rescaled_logit(self.logits, self.labels)
+        Raises ValueError when neither is there.
+        """
+        return _phi(self.target, self.logits, self.labels, "target")
 
     def population_phi(self) -> ArrayLike:
-        """Return φ of the unseen records [M], from their logits when it was not given."""
-        from attacks.signals import rescaled_logit
+        """Return φ of the unseen records [M], from their logits when it was not given.
 
-        if self.population_target is not None:
-            return self.population_target
-        assert self.population_logits is not None and self.population_labels is not None
-        return rescaled_logit(self.population_logits, self.population_labels)
+        Raises ValueError when neither is there.
+        """
+        return _phi(
+            self.population_target,
+            self.population_logits,
+            self.population_labels,
+            "population_target",
+        )
+
+
+def _phi(
+    given: ArrayLike | None, logits: ArrayLike | None, labels: ArrayLike | None, name: str
+) -> ArrayLike:
+    if given is not None:
+        return given
+    if logits is None or labels is None:
+        raise ValueError(f"{name} is not given, nor the logits and labels it would come from")
+    return rescaled_logit(logits, labels)
 
 
 @dataclass(frozen=True)

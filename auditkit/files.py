@@ -16,6 +16,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NoReturn
 
@@ -118,7 +119,7 @@ def files_in(directory: Path, *, what: str) -> list[Path]:
         if stat.S_ISLNK(os.lstat(directory).st_mode):
             refuse(subject, "a folder", "a symbolic link", "give the folder itself")
         with os.scandir(directory) as entries:
-            found = [entry for entry, _ in zip(entries, range(limits.DIRECTORY_FILES + 1))]
+            found = list(islice(entries, limits.DIRECTORY_FILES + 1))
     except (OSError, ValueError) as error:
         if isinstance(error, NotADirectoryError):
             refuse(subject, "a folder", "a file", "give the folder that holds it")

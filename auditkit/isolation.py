@@ -93,7 +93,7 @@ def _understood(answer: bytes, status: int, what: str, seconds: int) -> bytes:
     try:
         error = {key: str(value) for key, value in json.loads(body).items()}
         raise EvidenceError(
-            error["subject"],
+            error["subject"] or what,
             expected=error["expected"],
             found=error["found"],
             remedy=error["remedy"],
@@ -127,13 +127,11 @@ def _main(module: str, seconds: str, memory: str) -> None:
         message = _refusal(error)
     except MemoryError:
         found = f"more than {int(memory) // limits.MIB} MiB needed"
-        message = _refusal(
-            EvidenceError("the file", expected="a modest one", found=found, remedy=_REMEDY)
-        )
-    except Exception as error:  # noqa: BLE001 - whatever the file provokes is said of the file
+        message = _refusal(EvidenceError("", expected="a modest one", found=found, remedy=_REMEDY))
+    except Exception as error:  # noqa: BLE001 - whatever a file provokes is said of the file
         found = f"something the reader cannot handle ({type(error).__name__})"
         message = _refusal(
-            EvidenceError("the file", expected="a readable one", found=found, remedy=_REMEDY)
+            EvidenceError("", expected="a readable one", found=found, remedy=_REMEDY)
         )
     with os.fdopen(output, "wb") as file:
         file.write(message)

@@ -111,7 +111,7 @@ def checked(
     _check_domain(x, (0.0, 1.0) if domain is None else domain, what)
     ids = _names(raw.get("id"), "id", len(x), what)
     if ids is not None:
-        name, count = Counter(ids).most_common(1)[0]
+        ((_, count),) = Counter(ids).most_common(1)
         if count > 1:
             refuse(what, "each id once", f"one of them {count} times", "give each record its own")
     subjects = _names(raw.get("subject"), "subject", len(x), what)

@@ -172,7 +172,10 @@ def npz_bytes(arrays: Raw) -> bytes:
 
 
 def _idx_in(folder: Path) -> Path:
-    found = sorted(p for p in folder.iterdir() if _IDX.search(p.name))
+    try:
+        found = sorted(p for p in folder.iterdir() if _IDX.search(p.name))
+    except OSError as error:
+        refuse(f"folder {folder.name}", "a readable folder", f"{error.strerror}", "check it")
     if len(found) != 1:
         expected = "one file …images-idx3-ubyte"
         refuse(f"folder {folder.name}", expected, f"{len(found)}", "name the file itself")
@@ -226,4 +229,4 @@ def _scaled(unit: NDArray[Any], low: Any, high: Any) -> NDArray[np.float32]:
     """Return [0, 1] as float32 within [low, high]; rounding must not leave the domain."""
     x = (low + (high - low) * unit).astype(np.float32)
     x = np.where(x > high, np.nextafter(x, np.float32(-np.inf)), x)
-    return np.where(x < low, np.nextafter(x, np.float32(np.inf)), x)
+    return np.asarray(np.where(x < low, np.nextafter(x, np.float32(np.inf)), x), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -147,9 +148,8 @@ def test_directory_atomic(tmp_path: Path) -> None:
         assert not out.exists()
     with pytest.raises(UsageError, match="files in it"), directory_atomic(out):
         pass
-    with pytest.raises(RuntimeError), directory_atomic(out, replace=True) as folder:
-        (folder / "a").write_bytes(b"2")
-        raise RuntimeError
+    with pytest.raises(ZeroDivisionError), directory_atomic(out, replace=True) as folder:
+        (folder / "a").write_bytes(b"%d" % (1 // 0))
     assert (out / "a").read_bytes() == b"1"
     with directory_atomic(out, replace=True) as folder:
         (folder / "b").write_bytes(b"3")
@@ -202,10 +202,8 @@ def test_canonical_json() -> None:
 
 @given(st.binary(max_size=60))
 def test_json_never_ends_in_another_error(data: bytes) -> None:
-    try:
+    with contextlib.suppress(EvidenceError):
         parse_json(data, "x")
-    except EvidenceError:
-        pass
 
 
 def container(header: Any, body: bytes = b"", length: int | None = None) -> bytes:
@@ -285,9 +283,7 @@ def test_flipped_safetensors_are_refused_or_read() -> None:
     for position in range(len(data)):
         for value in (0, 1, 34, 57, 125, 255):
             flipped = data[:position] + bytes([value]) + data[position + 1 :]
-            try:
+            with contextlib.suppress(EvidenceError):
                 read_safetensors(flipped, "x")
-            except EvidenceError:
-                pass
         with pytest.raises(EvidenceError):
             read_safetensors(data[:position], "x")

@@ -34,8 +34,8 @@ def explain(check_id: str) -> str:
     """Return the page of a check as Markdown; UsageError with near matches when there is none."""
     names = _names()
     if check_id not in names:
-        endings = [name for name in names if name.partition(".")[2] == check_id]
-        near = endings or difflib.get_close_matches(check_id, names, n=3, cutoff=0.5)
+        parts = [name for name in names if check_id and check_id in name][:3]
+        near = parts or difflib.get_close_matches(check_id, names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(near)}?" if near else "auditkit explain lists them all"
         raise UsageError(
             "check", expected="the id of a check", found=repr(check_id[:100]), remedy=hint

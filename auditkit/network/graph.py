@@ -199,6 +199,7 @@ def output_shape(operator: Operator, inputs: list[Shape]) -> Shape:
             return (weight.shape[0], *_window_shape(shape, kernel, operator, operator.dilations))
         case MaxPool():
             _pads_below_kernel(operator)
+            _pads_below_dilation(operator, shape)
             return (
                 *shape[:1],
                 *_window_shape(shape, operator.kernel, operator, operator.dilations),
@@ -231,6 +232,14 @@ def _pads_below_kernel(operator: MaxPool | AveragePool) -> None:
     top, left, bottom, right = operator.pads
     if max(top, bottom) >= operator.kernel[0] or max(left, right) >= operator.kernel[1]:
         raise ValueError(f"pads {list(operator.pads)} for a kernel {list(operator.kernel)}")
+
+
+def _pads_below_dilation(operator: MaxPool, shape: Shape) -> None:
+    # A window with holes wider than the image can step over all of it, from padding to padding.
+    if any(operator.pads) and any(
+        n < d for n, d in zip(shape[1:], operator.dilations, strict=False)
+    ):
+        raise ValueError(f"dilations {list(operator.dilations)} with pads on {list(shape)}")
 
 
 def _window_shape(

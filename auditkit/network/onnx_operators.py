@@ -165,18 +165,10 @@ def relu(call: Call) -> Operand:
 def clip(call: Call) -> Operand:
     call.count(1, 3)
     x = call.value(0)
-    low: float | None = None
-    high: float | None = None
     if call.opset < 11:
-        low, high = call.attribute("min", None), call.attribute("max", None)
+        low, high = call.optional("min", float), call.optional("max", float)
     else:
-        bounds = [
-            float(call.floats(i).reshape(-1)[0])
-            if i < len(call.inputs) and call.inputs[i] is not None
-            else None
-            for i in (1, 2)
-        ]
-        low, high = bounds
+        low, high = call.number(1), call.number(2)
     # Exporters write "no maximum" as the largest finite number.
     most = _FLOAT_MAX[call.translation.frame.dtype]
     if low != 0 or (high is not None and high < min(most, _FLOAT_MAX[np.dtype(np.float32)])):
@@ -189,7 +181,7 @@ def batch_normalization(call: Call) -> Operand:
     x = call.value(0)
     scale, shift, mean, variance = (call.floats(i).astype(np.float64) for i in range(1, 5))
     epsilon = call.attribute("epsilon", float(np.float32(1e-5)))
-    call.attribute("momentum", None)
+    call.attribute("momentum", 0.9)
     if call.attribute("training_mode", 0) or len(call.outputs) > 1:
         call.refuse("batch normalisation for inference", "training mode", "export for inference")
     if call.opset < 9 and call.attribute("spatial", 1) != 1:

@@ -54,10 +54,13 @@ def constant(call: Call) -> Operand:
     call.unread.clear()
     if name == "value" and isinstance(value, np.ndarray):
         return value
-    if name in ("value_float", "value_floats"):
-        return np.asarray(value, np.float32)
-    if name in ("value_int", "value_ints"):
-        return np.asarray(value, np.int64)
+    numbers = value if isinstance(value, list) else [value]
+    for kind, names, dtype in (
+        (float, ("value_float", "value_floats"), np.float32),
+        (int, ("value_int", "value_ints"), np.int64),
+    ):
+        if name in names and numbers and all(type(n) is kind for n in numbers):
+            return np.asarray(value, dtype)
     call.refuse("numbers", f"{name[:80]}")
 
 
@@ -84,10 +87,11 @@ def reshape(call: Call) -> Operand:
         call.refuse("no empty axis", "0 with allowzero")
     if isinstance(x, Value):
         return call.emit(Reshape(_resolve(call, entries, x.shape)), x)
-    sizes = [n if n != 0 else x.shape[i] for i, n in enumerate(entries) if n or i < x.ndim]
+    if any(n is BATCH or n < -1 or (n == 0 and i >= x.ndim) for i, n in enumerate(entries)):
+        call.refuse(f"a shape for {list(x.shape)}", f"{entries}")
     try:
-        return x.reshape([int(n) for n in sizes])
-    except (ValueError, TypeError):
+        return x.reshape([x.shape[i] if n == 0 else int(n) for i, n in enumerate(entries)])
+    except (ValueError, OverflowError):
         call.refuse(f"a shape for {list(x.shape)}", f"{entries}")
 
 
@@ -195,7 +199,7 @@ def reduce_mean(call: Call) -> Operand:
 def shape_of(call: Call) -> Operand:
     call.count(1, 1)
     x = _first(call)
-    start, end = call.attribute("start", 0), call.attribute("end", None)
+    start, end = call.attribute("start", 0), call.optional("end", int)
     if not isinstance(x, Value):
         return np.asarray(x.shape[start:end], np.int64)
     batch = BATCH if call.batch is None else call.batch

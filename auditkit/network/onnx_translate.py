@@ -148,10 +148,15 @@ class Call:
 
     def attribute(self, name: str, default: Any) -> Any:
         """Return an attribute of the default's kind, or the default."""
+        value = self.optional(name, type(default))
+        return default if value is None else value
+
+    def optional(self, name: str, kind: type[Any]) -> Any:
+        """Return an attribute of this kind, or None."""
         self.unread.discard(name)
-        value = self.attributes.get(name, default)
-        if default is not None and type(value) is not type(default):
-            self.refuse(f"{name} as {type(default).__name__}", type(value).__name__)
+        value = self.attributes.get(name)
+        if value is not None and type(value) is not kind:
+            self.refuse(f"{name} as {kind.__name__}", type(value).__name__)
         return value
 
     def integers(self, name: str, default: list[int] | None) -> list[int] | None:
@@ -185,6 +190,15 @@ class Call:
             wanted = self.translation.frame.dtype
             self.refuse(f"input {position} in {wanted}", f"{constant.dtype}", "convert the weights")
         return constant
+
+    def number(self, position: int) -> float | None:
+        """Return the constant at `position`, which must be one number, or None if left out."""
+        if len(self.inputs) <= position or self.inputs[position] is None:
+            return None
+        constant = self.floats(position)
+        if constant.size != 1:
+            self.refuse(f"input {position} to be one number", f"shape {list(constant.shape)}")
+        return float(constant.reshape(-1)[0])
 
     def axes_or_attribute(self, name: str, since: int, position: int = 1) -> list[int] | None:
         """Return integers that are an attribute before opset `since` and an input from it on."""

@@ -138,9 +138,7 @@ def pad(call: Call) -> Operand:
         value = call.attribute("value", 0.0)
         pads = call.integers("pads", None)
     else:
-        value = 0.0
-        if len(call.inputs) > 2 and call.inputs[2] is not None:
-            value = float(call.constant(2).reshape(-1)[0])
+        value = call.number(2) or 0.0
         pads = call.plain_integers(1) if len(call.inputs) > 1 else None
     if value != 0:
         call.refuse("padding with zeros", f"{value}")

@@ -99,7 +99,7 @@ class _Walk:
                     self.refuse("a whole file", "one cut short")
 
     def _schema(self, descriptor: Any) -> dict[int, tuple[Any, ...]]:
-        """Return number → (name, type, repeated, what it may occur once as, nested, enum values)."""
+        """Return number → (name, type, repeated, unique as, message, enum values)."""
         if descriptor.full_name not in self.schemas:
             self.schemas[descriptor.full_name] = {
                 f.number: (

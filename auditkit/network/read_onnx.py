@@ -42,6 +42,7 @@ def _translate(data: bytes, what: str) -> Network:
     if len(data) > limits.MODEL_BYTES:
         refuse(what, f"at most {limits.MODEL_BYTES} bytes", f"{len(data)}", "shrink it")
     import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     from auditkit.network.onnx_operators import OPERATORS
     from auditkit.network.onnx_structure import frame_of
@@ -52,7 +53,7 @@ def _translate(data: bytes, what: str) -> Network:
     model = onnx.ModelProto()
     try:
         model.ParseFromString(data)
-    except Exception as error:  # noqa: BLE001 - the library's own error has no public name
+    except (DecodeError, RecursionError) as error:
         refuse(what, "an ONNX file", f"something else ({type(error).__name__})", "export it again")
     network = Translation(frame_of(model, what), what).network(OPERATORS)
     try:

@@ -105,6 +105,12 @@ def test_describes_itself(name):
     assert set(a.needs) <= known
 
 
+def test_population_shadows_need_their_target():
+    evidence = dataclasses.replace(EVIDENCE, population_logits=None)
+    with pytest.raises(ValueError, match="population_target is not given"):
+        REGISTRY["rmia"].score(evidence)
+
+
 def test_import_leaves_torch_alone():
     code = "import sys, attacks; sys.exit('torch' in sys.modules or 'auditkit' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

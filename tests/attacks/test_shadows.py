@@ -1,5 +1,7 @@
 """Shadow training: balanced halves, the same result every time, and as one by one."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -19,7 +21,7 @@ def _one_by_one(k: int, members: np.ndarray, recipe: Recipe, seed: int) -> list[
     """Train network k alone with autograd and torch's own layers, from the same draws."""
     generator = np.random.default_rng([seed, k])
     parts = []
-    for fan_in, fan_out in zip(WIDTHS[:-1], WIDTHS[1:], strict=True):
+    for fan_in, fan_out in pairwise(WIDTHS):
         layer = torch.nn.Linear(fan_in, fan_out)
         for shape, parameter in (((fan_in, fan_out), layer.weight), ((1, fan_out), layer.bias)):
             draw = (2 * generator.random(shape, dtype=np.float32) - 1) * np.float32(fan_in**-0.5)

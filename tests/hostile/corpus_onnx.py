@@ -391,6 +391,20 @@ def _graphs() -> dict[str, tuple[bytes, str]]:
             _then_dense(lambda g: g.node("Pad", "x", g.integers(1, *[0] * 7)), image, 16),
             "added records",
         ),
+        "dilation over the image": (
+            _then_dense(
+                lambda g: g.node(
+                    "MaxPool", "x", kernel_shape=[2, 2], dilations=[4, 4], pads=[1, 1, 1, 1]
+                ),
+                (1, 3, 3),
+                1,
+            ),
+            "dilations [4, 4] with pads",
+        ),
+        "clip by several": (
+            graph(lambda g: g.node("Clip", "x", g.array(np.float32([0, 5]))), (3,)),
+            "one number",
+        ),
         "clip above": (
             graph(
                 lambda g: g.node("Clip", "x", g.array(np.float32(0)), g.array(np.float32(6))), (3,)

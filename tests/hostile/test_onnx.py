@@ -59,11 +59,10 @@ def test_byte_flips_are_refused_or_read() -> None:
             flipped[chooser.randrange(len(data))] = chooser.randrange(256)
         try:
             network = network_from_onnx(bytes(flipped), isolated=False)
-        except EvidenceError as error:
-            assert str(error).isprintable()
-        else:
-            if network.features == 16 and max(map(len, network.shapes)) < 5:
-                logits(network, x.reshape(1, *network.input_shape))
+        except EvidenceError:
+            continue
+        if network.features == x.size:
+            logits(network, x.reshape(1, *network.input_shape))
 
 
 def test_too_many_fields_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -157,7 +157,7 @@ def test_folders_hold_one_network(tmp_path: Path) -> None:
     with pytest.raises(EvidenceError, match=r"model.onnx and model.safetensors"):
         load_network(tmp_path)
     (tmp_path / "other.txt").write_text("hello")
-    with pytest.raises(EvidenceError, match="the suffix '.txt'"):
+    with pytest.raises(EvidenceError, match=r"the suffix '\.txt'"):
         load_network(tmp_path / "other.txt")
     (tmp_path / "model.json").unlink()
     with pytest.raises(EvidenceError, match="nothing there"):

@@ -1,0 +1,199 @@
+"""Verdicts of the membership attacks as checks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attacks
+from attacks.decision.cohort import AttackScores, CohortVerdict
+from attacks.decision.small_request import decide_small_request
+from attacks.decision.verdict import Answer, Verdict
+from attacks.statistics.roc import TprAtFpr
+from auditkit.audit.shadow_run import ShadowRun
+from auditkit.certificate.identity import record_digests
+from auditkit.results import CheckResult, Outcome, Severity, not_run
+
+if TYPE_CHECKING:
+    from auditkit.audit.membership import AttackPlan, Groups
+
+SMALL = "small-request"
+SMALL_TITLE = "Each record of a small request, judged by itself"
+
+_OUTCOMES = {
+    Verdict.PASS: Outcome.PASS,
+    Verdict.FAIL: Outcome.FAIL,
+    Verdict.INCONCLUSIVE: Outcome.INCONCLUSIVE,
+}
+
+
+def figures(scores: AttackScores | None) -> dict[str, Any]:
+    """Return AUC and true-positive rates with intervals, or why a rate was refused."""
+    if scores is None:
+        return {}
+    found = attacks.evaluate(scores.forgotten, scores.unseen)
+    values: dict[str, Any] = {
+        "auc": found.auc.auc,
+        "auc_interval": [found.auc.lower, found.auc.upper],
+    }
+    for rate, fpr in zip(found.tprs, ("1%", "0.1%"), strict=True):
+        if isinstance(rate, TprAtFpr):
+            values[f"tpr_at_{fpr}"] = rate.tpr
+            values[f"tpr_at_{fpr}_interval"] = [rate.lower, rate.upper]
+        else:
+            values[f"tpr_at_{fpr}"] = f"refused: {rate.reason}"
+    return values
+
+
+def cohort_check(
+    name: str,
+    cohort: CohortVerdict,
+    before: AttackScores | None,
+    after: AttackScores,
+    plan: AttackPlan,
+) -> CheckResult:
+    """Return the check of one attack: equivalent to the reference, different, or undecided."""
+    [verdict] = [v for v in cohort.attacks if v.name == name]
+    now = figures(after)
+    then = figures(before)
+    difference = verdict.difference
+    reference = "0.5 (unseen records)" if difference is None else "the reference model's"
+    reason = {
+        "equivalent": f"AUC and TPR are within the margin of {reference}",
+        "remembered": "forgotten records are still told from unseen ones beyond the margin",
+        "over-forgotten": "forgotten records stand out the other way: what was hidden too well can "
+        "be found",
+        "not comparable": "forgotten and unseen records differ without any model, so this attack "
+        "says nothing",
+    }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
+    outcome = _OUTCOMES[verdict.verdict]
+    if outcome is Outcome.PASS and cohort.exposed:
+        outcome = Outcome.INCONCLUSIVE
+        reason += f"; {len(cohort.exposed)} single record(s) are exposed"
+    if then:
+        reason += f" (AUC before {then['auc']:.3f}, after {now['auc']:.3f})"
+    if outcome is Outcome.INCONCLUSIVE and cohort.needed is not None:
+        reason += (
+            f"; about {cohort.needed.forgotten} forgotten and {cohort.needed.unseen} unseen records "
+            "would decide"
+        )
+    return CheckResult(
+        f"attack.{name}",
+        _title(name),
+        outcome,
+        reason,
+        observed=now["auc"],
+        threshold=f"within {plan.margin:g} of {reference}",
+        interval=tuple(now["auc_interval"]),
+        n=cohort.n_forgotten,
+        evidence={
+            "before": then,
+            "after": now,
+            "n_unseen": cohort.n_unseen,
+            "finding": verdict.finding,
+            "p_beyond_margin": verdict.p_auc,
+            "attacks_tried": len(cohort.attacks),
+            "exposed_records": len(cohort.exposed),
+            "conditional_on_this_model": cohort.conditional,
+            "cohort": cohort.reason,
+            "notes": list(cohort.notes),
+        },
+    )
+
+
+def undecided_check(
+    name: str, before: AttackScores | None, after: AttackScores, count: int
+) -> CheckResult:
+    """Return the check of an attack on a request too small for a cohort."""
+    now = figures(after)
+    return CheckResult(
+        f"attack.{name}",
+        _title(name),
+        Outcome.INCONCLUSIVE,
+        f"{count} forgotten record(s) carry no statement about a cohort: they are judged one by one",
+        required=False,
+        severity=Severity.INFO,
+        observed=now["auc"],
+        interval=tuple(now["auc_interval"]),
+        n=count,
+        evidence={"before": figures(before), "after": now},
+    )
+
+
+def support_check(after: AttackScores, count: int) -> CheckResult:
+    """Return what the patch itself tells: its gates are a list of the forgotten records."""
+    now = figures(after)
+    told = now["auc_interval"][0] > 0.5
+    return CheckResult(
+        "attack.patch-support",
+        _title("patch-support"),
+        Outcome.FAIL if told else Outcome.INCONCLUSIVE,
+        "whoever holds the patch can test a guess: its gates open at the forgotten records"
+        if told
+        else "the gates are open at no more forgotten records than unseen ones",
+        required=False,
+        severity=Severity.LIMITATION,
+        observed=now["auc"],
+        threshold=0.5,
+        interval=tuple(now["auc_interval"]),
+        n=count,
+        evidence={"after": now},
+    )
+
+
+def exposure_check(
+    groups: Groups, run: ShadowRun | None, why: str, plan: AttackPlan
+) -> CheckResult:
+    """Return the four-way answer for each record of a small request."""
+    if run is None:
+        return not_run(f"attack.{SMALL}", SMALL_TITLE, why)
+    n = len(groups.forget)
+    signals = attacks.signals.rescaled_logit
+    needed = attacks.decision.planning.out_shadows_needed(n, plan.alpha)
+    tail = "rank" if run.shadows // 2 >= needed else "normal"
+    subjects = groups.forget.subject
+    found = {
+        phase: decide_small_request(
+            signals(groups.outputs[phase][:n], groups.forget.y),
+            run.signals[:, :n],
+            run.member_mask[:, :n],
+            subjects=subjects,
+            tail=tail,
+            alpha=plan.alpha,
+        )
+        for phase in ("before", "after")
+    }
+    after = found["after"]
+    exposed = sum(r.answer is Answer.EXPOSED for r in after.records)
+    key = groups.submission.forget.key if groups.submission.forget is not None else None
+    key = key or groups.forget.key
+    names = record_digests(groups.forget, key) if key else tuple(map(str, range(n)))
+    rows = [
+        {
+            "record": name,
+            "before": b.answer.value,
+            "after": a.answer.value,
+            "p": a.p_adjusted,
+            "power": a.power,
+        }
+        for name, b, a in zip(names, found["before"].records, after.records, strict=True)
+    ]
+    return CheckResult(
+        f"attack.{SMALL}",
+        SMALL_TITLE,
+        _OUTCOMES[after.verdict],
+        after.reason + (f"; assuming {after.assumption}" if after.assumption else ""),
+        observed=exposed,
+        threshold=0,
+        n=n,
+        evidence={
+            "records": rows,
+            "shadows": run.shadows,
+            "alpha": plan.alpha,
+            "before": found["before"].reason,
+            "assumption": after.assumption,
+        },
+    )
+
+
+def _title(name: str) -> str:
+    return attacks.REGISTRY[name].title if name in attacks.REGISTRY else "Scores of the caller's"

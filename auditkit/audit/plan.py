@@ -1,0 +1,189 @@
+"""The auditor's plan: what is audited, with which records, by which checks and margins."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from attacks.recipe import Recipe
+from attacks.registry import REGISTRY
+from auditkit import limits
+from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
+from auditkit.certificate.policy import Policy, policy_from, read_policy
+from auditkit.errors import UsageError, callers_own
+from auditkit.files import read_bytes
+
+RECORD_FILES = ("forget", "retain", "holdout", "train")
+_TOP = {
+    "submission", *RECORD_FILES, "assertion", "tier", "required", "attack", "threats", "compare",
+    "policy", "seed", "title", "auditor",
+}  # fmt: skip
+_ATTACK = {"names", "margin", "alpha", "fpr", "shadows", "recipe", "references"}
+_RECIPE = {"epochs", "learning_rate", "batch_size", "weight_decay", "optimizer", "momentum"}
+
+
+@dataclass(frozen=True)
+class ComparePlan:
+    """Whether to recompute the patch, and from which reference."""
+
+    recompute: bool = True
+    reference: Path | None = None
+    reference_model: Path | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A plan with its paths resolved; `document` is what the file says, for the record."""
+
+    path: Path
+    submission: Path
+    records: dict[str, Path]
+    assertion: str | None
+    required: tuple[str, ...]
+    attack: AttackPlan | None
+    references: tuple[Path, ...]
+    threats: tuple[str, ...] | None
+    compare: ComparePlan | None
+    policy: Policy
+    seed: int
+    title: str
+    auditor: str | None
+    document: dict[str, Any] = field(default_factory=dict)
+
+
+def read_plan(path: Path, seed: int | None = None) -> Plan:
+    """Read audit.toml; UsageError when something in it is missing, unknown or malformed.
+
+    Paths are relative to the plan's folder. `[attack]`, `[threats]` and `[compare]` may be left
+    out or false: then that chapter is not run, and the record says so.
+    """
+    with callers_own():
+        data = read_bytes(path, limit=limits.JSON_BYTES, what="plan")
+    try:
+        values = tomllib.loads(data.decode("utf-8"))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _bad(path, "a plan in TOML", str(error)) from None
+    _known(path, values, _TOP, "the plan")
+    folder = path.parent
+    if "submission" not in values:
+        raise _bad(path, "submission = DIRECTORY", "none")
+    records = {
+        name: folder / _typed(path, name, values[name], str)
+        for name in RECORD_FILES
+        if name in values
+    }
+    assertion = values.get("assertion")
+    if assertion not in (None, "redirected", "erased"):
+        raise _bad(path, 'assertion "redirected" or "erased"', repr(assertion)[:60])
+    required = tuple(_strings(path, "required", values.get("required", [])))
+    attack, references = _attack(path, folder, values.get("attack", {}), "holdout" in records)
+    if seed is None:
+        seed = _typed(path, "seed", values.get("seed", 0), int)
+    return Plan(
+        path=path,
+        submission=folder / _typed(path, "submission", values["submission"], str),
+        records=records,
+        assertion=assertion,
+        required=required,
+        attack=attack,
+        references=references,
+        threats=_threats(path, values.get("threats", {})),
+        compare=_compare(path, folder, values.get("compare", False)),
+        policy=_policy(path, folder, values.get("policy")),
+        seed=seed,
+        title=_typed(path, "title", values.get("title", "Audit of an unlearning claim"), str),
+        auditor=values.get("auditor"),
+        document=values,
+    )
+
+
+def _attack(
+    path: Path, folder: Path, value: Any, unseen: bool
+) -> tuple[AttackPlan | None, tuple[Path, ...]]:
+    if value is False or not unseen:
+        return None, ()
+    _known(path, value, _ATTACK, "[attack]")
+    names = _strings(path, "attack.names", value.get("names", []))
+    unknown = sorted(set(names) - set(REGISTRY))
+    if unknown:
+        raise _bad(path, f"attacks among {', '.join(REGISTRY)}", unknown[0])
+    recipe = value.get("recipe")
+    if recipe is not None:
+        _known(path, recipe, _RECIPE, "[attack.recipe]")
+    try:
+        made = None if recipe is None else Recipe(**recipe)
+    except (ValueError, TypeError) as error:
+        raise _bad(path, "a recipe that can be trained", str(error)) from None
+    margin = _share(path, "attack.margin", value.get("margin", DEFAULT_MARGIN), 0.5)
+    plan = AttackPlan(
+        tuple(names),
+        margin=margin,
+        alpha=_share(path, "attack.alpha", value.get("alpha", 0.05), 0.5),
+        fpr=_share(path, "attack.fpr", value.get("fpr", 0.01), 1.0),
+        shadows=_typed(path, "attack.shadows", value.get("shadows", DEFAULT_SHADOWS), int),
+        recipe=made,
+    )
+    references = _strings(path, "attack.references", value.get("references", []))
+    return plan, tuple(folder / name for name in references)
+
+
+def _threats(path: Path, value: Any) -> tuple[str, ...] | None:
+    if value is False:
+        return None
+    _known(path, value, {"names"}, "[threats]")
+    return tuple(_strings(path, "threats.names", value.get("names", [])))
+
+
+def _compare(path: Path, folder: Path, value: Any) -> ComparePlan | None:
+    if value is False:
+        return None
+    _known(path, value, {"recompute", "reference", "reference_model"}, "[compare]")
+
+    def file(name: str) -> Path | None:
+        given = value.get(name)
+        return None if given is None else folder / _typed(path, f"compare.{name}", given, str)
+
+    recompute = _typed(path, "compare.recompute", value.get("recompute", True), bool)
+    return ComparePlan(recompute, file("reference"), file("reference_model"))
+
+
+def _policy(path: Path, folder: Path, value: Any) -> Policy:
+    if value is None:
+        return Policy()
+    if isinstance(value, dict):
+        return policy_from(value, path)
+    with callers_own():
+        return read_policy(folder / _typed(path, "policy", value, str))
+
+
+def _share(path: Path, name: str, value: Any, below: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < below:
+        raise _bad(path, f"{name} between 0 and {below:g}", repr(value)[:60])
+    return float(value)
+
+
+def _typed(path: Path, name: str, value: Any, kind: type) -> Any:
+    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
+        words = {str: "text", int: "a whole number", bool: "true or false"}[kind]
+        raise _bad(path, f"{name} as {words}", repr(value)[:60])
+    return value
+
+
+def _strings(path: Path, name: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
+        raise _bad(path, f"{name} as a list of names", repr(value)[:60])
+    return value
+
+
+def _known(path: Path, value: Any, names: set[str], where: str) -> None:
+    if not isinstance(value, dict):
+        raise _bad(path, f"{where} as a table", repr(value)[:60])
+    unknown = sorted(set(value) - names)
+    if unknown:
+        raise _bad(path, f"{where} with keys among {', '.join(sorted(names))}", unknown[0])
+
+
+def _bad(path: Path, expected: str, found: str) -> UsageError:
+    return UsageError(str(path), expected=expected, found=found, remedy="correct the plan")

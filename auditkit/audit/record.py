@@ -1,0 +1,247 @@
+"""record.json: every result of one audit with all that is needed to run it again.
+
+The same inputs give the same bytes. No record of a person, no witness and no gate is in it, and
+no digest of a record that could be guessed: those go to the confidential annex.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import auditkit
+from auditkit.audit.shadow_run import dense_widths
+from auditkit.audit.verdict import verdict
+from auditkit.certificate.identity import keyed_bytes
+from auditkit.files import canonical_json, sha256_hex
+from auditkit.network.graph import Network, constants
+from auditkit.network.units import unit_layout
+from auditkit.results import CheckResult, overall, plain
+
+if TYPE_CHECKING:
+    from auditkit.audit.run import Findings
+
+RECORD_SCHEMA = "auditkit/record/v1"
+
+REFERENCES = (
+    "Li, Wang, Yuan, Zhang: PRUNE. arXiv 2505.06520; Neural Networks 201 (2026).",
+    "Fu, Li: Sound and complete neural network repair with minimality and locality guarantees "
+    "(REASSURE). ICLR 2022, arXiv 2110.07682.",
+    "Neumaier, Shcherbina: Safe bounds in linear and mixed-integer programming. Mathematical "
+    "Programming 99 (2004).",
+    "Jeannerod, Rump: Improved error bounds for inner products in floating-point arithmetic. SIAM "
+    "Journal on Matrix Analysis and Applications 34 (2013).",
+    "Carlini et al.: Membership inference attacks from first principles (LiRA). IEEE S&P 2022.",
+    "Zarifzadeh, Liu, Shokri: Low-cost high-power membership inference attacks (RMIA). ICML 2024.",
+    "DeLong, DeLong, Clarke-Pearson: Comparing the areas under two or more correlated receiver "
+    "operating characteristic curves. Biometrics 44 (1988).",
+    "Clopper, Pearson: The use of confidence or fiducial limits. Biometrika 26 (1934).",
+)
+
+ASSUMPTIONS = (
+    "The forgotten, retained and unseen records are what the auditor was told they are.",
+    "The deployed runtime computes in IEEE floats with rounding to nearest, without TF32, "
+    "bfloat16, Winograd convolution or flush-to-zero.",
+    "The model that was submitted is the model that is served.",
+)
+
+UNDETECTABLE = (
+    "a second model kept in secret",
+    "whether the served model is the submitted one",
+    "closeness of weights as proof: the same weights are reachable from other data",
+)
+
+MAY = (
+    "Where a certificate claim is proved, the patched network answers as claimed on the claimed "
+    "set, for the files whose digests are listed.",
+)
+MUST_NOT = (
+    "That the information was removed from the model: a patch leaves the original weights in place "
+    "and can be taken off.",
+    "That inputs outside the claimed radius answer differently than before.",
+    "That this is a determination of legal compliance.",
+)
+
+
+def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str, Any]:
+    """Return the record of one run as plain JSON values."""
+    found, plan = plan_findings, plan_findings.plan
+    checks = found.checks
+    judged = verdict(checks, found.assertion)
+    membership, submission = found.membership, found.submission
+    radius = submission.certificate.assertion_radius if submission is not None else None
+    record: dict[str, Any] = {
+        "schema": RECORD_SCHEMA,
+        "title": plan.title,
+        "tool": {"name": "auditkit", "version": auditkit.__version__, "libraries": libraries},
+        "auditor": plan.auditor,
+        "assertion": {"kind": found.assertion, "radius": radius, "by": "owner"},
+        "outcome": overall(checks).value,
+        "verdict": judged,
+        "subject": _subject(found),
+        "inputs": _inputs(found),
+        "checks": [check.to_json() for check in checks],
+        "comparison": _comparison(found),
+        "charts": found.charts,
+        "tables": [] if membership is None else list(membership.tables),
+        "not_examined": [*found.not_examined, *UNDETECTABLE],
+        "assumptions": list(ASSUMPTIONS),
+        "may_conclude": list(MAY),
+        "must_not_conclude": list(MUST_NOT),
+        "methods": {
+            "settings": _settings(found),
+            "seeds": {"audit": plan.seed},
+            "sample_sizes": {} if membership is None else membership.samples,
+            "power": [] if membership is None else list(membership.power),
+            "plan_digest": sha256_hex(canonical_json(plain(plan.document))),
+        },
+        "reproduce": [f"auditkit audit {plan.path.name} --out DIR --seed {plan.seed}"],
+        "references": list(REFERENCES),
+        "compliance": compliance(checks),
+    }
+    return dict(plain(record))
+
+
+def build_annex(found: Findings) -> dict[str, Any] | None:
+    """Return what may identify a record, for the confidential annex; None when there is nothing."""
+    private = [
+        {"id": check.id, "private": plain(dict(check.private))}
+        for check in found.checks
+        if check.private
+    ]
+    if not private:
+        return None
+    return {"title": found.plan.title, "checks": private, "records": []}
+
+
+def architecture(network: Network) -> str:
+    """Return a network's architecture in one line."""
+    widths = dense_widths(network)
+    if widths is not None:
+        return "-".join(map(str, widths)) + ", fully connected, ReLU"
+    names = [type(node.operator).__name__ for node in network.nodes]
+    return " · ".join(names if len(names) <= 12 else [*names[:11], f"… {len(names) - 11} more"])
+
+
+def _subject(found: Findings) -> dict[str, Any]:
+    submission = found.submission
+    if submission is None:
+        return {"network": None, "patch": None, "request": None}
+    network, patch = submission.network, submission.patch
+    settings = submission.certificate.settings
+    records = found.records.get("forget") or submission.forget
+    people = None if records is None or records.subject is None else len(set(records.subject))
+    parameters = sum(int(np.size(c)) for node in network.nodes for c in constants(node.operator))
+    size = (submission.directory / "patch.safetensors").stat().st_size
+    return {
+        "network": {
+            "architecture": architecture(network),
+            "inputs": list(network.input_shape),
+            "classes": network.classes,
+            "units": unit_layout(network).count,
+            "parameters": parameters,
+        },
+        "patch": {
+            "spec": settings.spec.value,
+            "scope": settings.scope.value,
+            "groups": sum(group.units_of for group in patch.groups),
+            "gates": patch.gates,
+            "bytes": size,
+        },
+        "request": {
+            "records": len({d for r in submission.certificate.requests for d in r.records}),
+            "subjects": people,
+        },
+    }
+
+
+def _inputs(found: Findings) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    submission, key = found.submission, None
+    if submission is not None:
+        for name, digest in sorted(submission.files.items()):
+            if name == "forget.npz":  # its digest would tell a guess at a single record
+                continue
+            model = name.startswith("model.")
+            rows.append(
+                {
+                    "role": "model" if model else name.split(".")[0],
+                    "name": name,
+                    "sha256": digest,
+                    "semantic": submission.network_digest if model else None,
+                    "keyed": None,
+                    "note": None,
+                }
+            )
+        key = None if submission.forget is None else submission.forget.key
+    forget = found.records.get("forget")
+    key = key or (None if forget is None else forget.key)
+    for role, path in sorted(found.plan.records.items()):
+        named = path.is_file()
+        rows.append(
+            {
+                "role": role,
+                "name": path.name,
+                "sha256": None,
+                "semantic": None,
+                "keyed": keyed_bytes(path.read_bytes(), key) if named and key else None,
+                "note": None if named and key else "no key: no digest is given",
+            }
+        )
+    return rows
+
+
+def _comparison(found: Findings) -> dict[str, Any] | None:
+    if found.comparison is None:
+        return None
+    details = found.comparison.details
+    return {name: details[name] for name in ("columns", "rows", "sentence")}
+
+
+def _settings(found: Findings) -> dict[str, Any]:
+    plan = found.plan
+    settings: dict[str, Any] = {
+        "policy": {
+            name: getattr(plan.policy, name) for name in plan.policy.__dataclass_fields__
+        },
+        "required_by_plan": list(plan.required) or "defaults",
+    }
+    if found.submission is not None:
+        settings["patch"] = found.submission.certificate.settings.to_json()
+    if plan.attack is not None:
+        settings["attack"] = {
+            "names": list(plan.attack.names) or "all",
+            "margin": plan.attack.margin,
+            "alpha": plan.attack.alpha,
+            "fpr": plan.attack.fpr,
+            "shadows": plan.attack.shadows,
+        }
+    return settings
+
+
+def compliance(checks: tuple[CheckResult, ...]) -> list[dict[str, str]]:
+    """Return which items of the usual frames this audit touched; no determination of compliance."""
+    ran = {check.id.split(".")[0] for check in checks if check.outcome.value != "not_run"}
+    membership = "in" if "attack" in ran else "out"
+    proved = "in" if "certificate" in ran else "out"
+    return [
+        {"frame": "EDPB Opinion 28/2024", "item": "membership inference", "scope": membership,
+         "note": "attacks before and after, with intervals"},
+        {"frame": "EDPB Opinion 28/2024", "item": "attribute inference", "scope": "out",
+         "note": "not tested"},
+        {"frame": "EDPB Opinion 28/2024", "item": "reconstruction, inversion, exfiltration",
+         "scope": "out", "note": "not tested"},
+        {"frame": "GDPR Art. 17", "item": "erasure", "scope": "partly",
+         "note": "a patch is a mitigation, not erasure"},
+        {"frame": "GDPR Art. 5(2), 32(1)(d)", "item": "accountability, regular testing",
+         "scope": "partly", "note": "this record documents the tests that were run"},
+        {"frame": "NIST AI 100-2", "item": "privacy attacks: membership inference",
+         "scope": membership, "note": "names of attacks follow the literature"},
+        {"frame": "NIST AI RMF", "item": "MEASURE 2.10", "scope": "partly",
+         "note": "privacy risk of the audited records only"},
+        {"frame": "ISO/IEC 42001", "item": "A.6.2.4 verification and validation",
+         "scope": proved, "note": "claims of the certificate re-checked"},
+        {"frame": "AI Act", "item": "Art. 15, Annex IV", "scope": "out",
+         "note": "accuracy and robustness beyond the patch are not examined"},
+    ]  # fmt: skip

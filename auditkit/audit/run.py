@@ -1,0 +1,213 @@
+"""Run a plan: every check it asks for, into record.json, run.json and report.html."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import auditkit
+from auditkit.audit.charts import certificate_charts
+from auditkit.audit.compare import compare, recompute
+from auditkit.audit.membership import Membership, attack_submission
+from auditkit.audit.plan import Plan, read_plan
+from auditkit.audit.record import build_annex, build_record
+from auditkit.audit.verdict import under_assertion
+from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.certificate.verify import own_records, tampered, verify_submission
+from auditkit.errors import EvidenceError, UsageError, callers_own
+from auditkit.files import sha256_hex, write_atomic
+from auditkit.network.read import load_network
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome, Result, dump_json, not_run
+from auditkit.threats.evidence import Evidence
+from auditkit.threats.registry import run_on
+
+Progress = Callable[[int, int], None]
+LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "onnx", "onnxruntime", "matplotlib")
+
+
+def run_audit(
+    plan_path: Path, out: Path, *, seed: int | None = None, progress: Progress | None = None
+) -> Result:
+    """Run the plan in a file and write record, run and report to `out`.
+
+    Raises UsageError when plan, records or `out` are bad. What is wrong with the submission is
+    part of the result, and a record and report are written all the same.
+    """
+    started = time.time()
+    plan = read_plan(Path(plan_path), seed)
+    _usable(out)
+    findings = run_plan(plan, progress)
+    record = build_record(findings, _libraries())
+    out.mkdir(parents=True, exist_ok=True)
+    text = dump_json(record)
+    write_atomic(out / "record.json", text.encode())
+    annex = build_annex(findings)
+    if annex is not None:
+        write_atomic(out / "annex.json", dump_json(annex).encode())
+    run = {
+        "schema": "auditkit/run/v1",
+        "record_sha256": sha256_hex(text.encode()),
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(started)),
+        "seconds": round(time.time() - started, 1),
+        "host": {"system": platform.platform(), "python": platform.python_version()},
+    }
+    write_atomic(out / "run.json", dump_json(run).encode())
+    from reports import write_report
+
+    write_report(out / "record.json", out / "report.html", run_path=out / "run.json")
+    return Result(findings.checks, {"record": str(out / "record.json"), **record["verdict"]})
+
+
+class Findings:
+    """Everything one run of a plan found."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.submission: Submission | None = None
+        self.records: dict[str, Records | None] = {}
+        self.checks: tuple[CheckResult, ...] = ()
+        self.membership: Membership | None = None
+        self.comparison: Result | None = None
+        self.assertion = plan.assertion or "erased"
+        self.charts: list[dict[str, Any]] = []
+        self.not_examined: list[str] = []
+
+
+def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
+    """Run every chapter of the plan and return what was found."""
+    found = Findings(plan)
+    try:
+        submission = read_submission(plan.submission)
+    except TamperError as error:
+        found.checks = tampered(error, plan.policy).checks
+        return found
+    except EvidenceError as error:
+        found.checks = (_unreadable(error),)
+        return found
+    found.submission = submission
+    found.assertion = plan.assertion or submission.certificate.assertion
+    for name, path in plan.records.items():
+        found.records[name] = own_records(path, submission)
+    forget, retain = found.records.get("forget"), found.records.get("retain")
+    holdout = found.records.get("holdout")
+
+    verified = verify_submission(
+        submission, forget=forget, retain=retain, holdout=holdout, policy=plan.policy,
+        seed=plan.seed,
+    )  # fmt: skip
+    checks = list(verified.checks)
+    found.charts.extend(certificate_charts(verified))
+    requested = forget if forget is not None else submission.forget
+    checks += _compared(found, requested)
+    checks += _attacked(found, requested, progress)
+    checks += _threatened(found, requested, verified)
+    found.checks = under_assertion(checks, found.assertion, plan.required)
+    return found
+
+
+def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
+    plan, submission = found.plan, found.submission
+    assert submission is not None
+    if plan.compare is None:
+        found.not_examined.append("whether a recomputed patch is the same (not planned)")
+        return []
+    if requested is None:
+        found.not_examined.append("a recomputed patch (the forgotten records are withheld)")
+        return []
+    try:
+        with callers_own():
+            model = plan.compare.reference_model
+            network = None if model is None else load_network(model)
+        own = recompute(
+            submission,
+            requested,
+            reference=own_records(plan.compare.reference, submission),
+            reference_network=network,
+        )
+        found.comparison = compare(
+            submission, own, retain=found.records.get("retain"), seed=plan.seed
+        )
+    except UsageError as error:
+        found.not_examined.append(f"a recomputed patch ({error})")
+        return [
+            replace(
+                not_run("compare.gates", "Gates agree with a recomputed patch", str(error)),
+                required=False,
+            )
+        ]
+    return list(found.comparison.checks)
+
+
+def _attacked(
+    found: Findings, requested: Records | None, progress: Progress | None
+) -> list[CheckResult]:
+    plan, submission = found.plan, found.submission
+    holdout = found.records.get("holdout")
+    assert submission is not None
+    if plan.attack is None or holdout is None:
+        found.not_examined.append("membership inference (not planned, or no unseen records)")
+        return []
+    with callers_own():
+        references = tuple(load_network(path) for path in plan.references)
+    found.membership = attack_submission(
+        submission,
+        plan.attack,
+        forget=requested,
+        holdout=holdout,
+        retain=found.records.get("retain"),
+        train=found.records.get("train"),
+        references=references,
+        seed=plan.seed,
+        progress=progress,
+    )
+    found.charts.extend(found.membership.charts)
+    return list(found.membership.checks)
+
+
+def _threatened(
+    found: Findings, requested: Records | None, verified: Result
+) -> list[CheckResult]:
+    plan, submission = found.plan, found.submission
+    assert submission is not None
+    if plan.threats is None:
+        found.not_examined.append("dishonest behaviour (not planned)")
+        return []
+    evidence = Evidence(
+        forget=requested,
+        retain=found.records.get("retain"),
+        holdout=found.records.get("holdout"),
+        verification=verified,
+    )
+    return run_on(submission, evidence, list(plan.threats), plan.seed)
+
+
+def _unreadable(error: EvidenceError) -> CheckResult:
+    return CheckResult(
+        "submission.format",
+        "Every file of the submission can be read",
+        Outcome.INCONCLUSIVE,
+        str(error),
+    )
+
+
+def _libraries() -> dict[str, str]:
+    found = {"auditkit": auditkit.__version__}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _usable(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise UsageError(
+            str(out), expected="a directory to write to", found="a file", remedy="name another"
+        )

@@ -1,0 +1,98 @@
+"""From all checks of an audit to its two claims and one sentence.
+
+"The outputs are redirected" is what a patch can prove, "the information is gone" what it cannot:
+two lines, never one. No assertion of an owner's turns the second green.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from auditkit.results import CheckResult, Outcome, Severity, overall
+
+PROVING = ("submission.", "patch.", "certificate.")
+
+
+def under_assertion(
+    checks: Iterable[CheckResult], assertion: str, required: tuple[str, ...]
+) -> tuple[CheckResult, ...]:
+    """Return the checks with the weight that the owner's assertion and the plan give them.
+
+    Who asserts no more than redirection is not refuted by what an attack still sees: that is a
+    limitation, said in the report and on the line "information removed".
+    """
+    weighed = []
+    for check in checks:
+        if assertion == "redirected" and check.id.startswith("attack."):
+            severity = (
+                Severity.LIMITATION if check.severity is Severity.FAILURE else check.severity
+            )
+            check = replace(check, required=False, severity=severity)
+        if required:
+            check = replace(check, required=check.id in required)
+        weighed.append(check)
+    return tuple(weighed)
+
+
+def verdict(checks: tuple[CheckResult, ...], assertion: str) -> dict[str, Any]:
+    """Return the verdict block of a record."""
+    outcome = overall(checks)
+    redirected = _redirected(checks)
+    removed = _removed(checks)
+    failures = [
+        c for c in checks if c.outcome is Outcome.FAIL and c.severity is Severity.FAILURE
+    ]
+    missing = [c for c in checks if c.required and c.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_RUN)]
+    said = "redirected outputs" if assertion == "redirected" else "erased information"
+    if outcome is Outcome.FAIL:
+        names = ", ".join(c.id for c in failures[:3])
+        more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
+        sentence = f"The owner's assertion of {said} does not stand: {names}{more} failed."
+    elif outcome is Outcome.PASS:
+        sentence = (
+            f"Every required check passed: the owner's assertion of {said} stands as far as the "
+            "checks go."
+        )
+    else:
+        names = ", ".join(c.id for c in missing[:3]) or "no required check ran"
+        sentence = f"The evidence does not decide the owner's assertion of {said}: {names}."
+    return {
+        "sentence": sentence,
+        "outputs_redirected": redirected,
+        "information_removed": removed,
+    }
+
+
+def _redirected(checks: tuple[CheckResult, ...]) -> dict[str, str]:
+    proving = [c for c in checks if c.id.startswith(PROVING)]
+    outcome = overall(proving)
+    sentence = {
+        Outcome.PASS: "Proved: at the forgotten records, and within the claimed radius around "
+        "them, the patched network answers as the certificate says.",
+        Outcome.FAIL: "Not so: what the certificate claims of the forgotten records does not hold "
+        "or is not bound to what was delivered.",
+    }.get(outcome, "Not shown: a claim is unproved or a required check did not run.")
+    return {"outcome": outcome.value, "sentence": sentence}
+
+
+def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
+    """A patch leaves the original weights in place: the best this line can be is undecided."""
+    found = [
+        c for c in checks
+        if c.outcome is Outcome.FAIL
+        and (c.id.startswith("attack.") or c.id == "threats.strippable")
+    ]  # fmt: skip
+    if not found:
+        return {
+            "outcome": Outcome.INCONCLUSIVE.value,
+            "sentence": "Not shown: no planned attack proved that information is left, and no "
+            "check of this kind can prove that none is.",
+        }
+    names = ", ".join(c.id for c in found[:4]) + (" …" if len(found) > 4 else "")
+    return {
+        "outcome": Outcome.FAIL.value,
+        "sentence": "No: what the network learned of the forgotten records is still in the "
+        f"delivered files ({names}).",
+    }

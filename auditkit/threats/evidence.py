@@ -1,0 +1,92 @@
+"""What an auditor has besides the submission, and who the requested records are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.identity import record_digests
+from auditkit.certificate.submission import Submission
+from auditkit.network.graph import Network
+from auditkit.records import Records
+from auditkit.results import Result
+
+WITHHELD = "the forgotten records are withheld: give them with --forget"
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """The auditor's own records and what else is known; each part may be missing.
+
+    `forget` is authoritative over the owner's list. `verification` is the result of verifying the
+    same submission, `reference` a network that never saw the forgotten records, `assertion` the
+    auditor's reading of what the owner asserts, in place of the certificate's.
+    """
+
+    forget: Records | None = None
+    retain: Records | None = None
+    holdout: Records | None = None
+    verification: Result | None = None
+    reference: Network | None = None
+    assertion: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Requested:
+    """The records that were to be forgotten, each once; `digests` are keyed, or empty without a
+    key; `owners_word` says that nobody but the owner vouches for the list."""
+
+    records: Records
+    digests: tuple[str, ...]
+    owners_word: bool
+
+    def __len__(self) -> int:
+        return len(self.records)
+
+    @property
+    def caveat(self) -> str:
+        """Return what a reason must add where the list is the owner's."""
+        return "; the list of records is the owner's word" if self.owners_word else ""
+
+    def named(self, mask: NDArray[np.bool_]) -> list[str]:
+        """Return the keyed digests of the records in `mask` [N]."""
+        return [d for d, chosen in zip(self.digests, mask, strict=False) if chosen]
+
+
+def requested(submission: Submission, evidence: Evidence) -> Requested | None:
+    """Return the auditor's list if there is one, else the owner's, else None."""
+    records = evidence.forget if evidence.forget is not None else submission.forget
+    if records is None:
+        return None
+    records = records.take(np.sort(np.unique(_rows(records), return_index=True)[1]))
+    key = None
+    for source in (submission.forget, evidence.forget):
+        if source is not None and source.key is not None:
+            key = source.key
+    digests = () if key is None else record_digests(records, key)
+    return Requested(records, digests, owners_word=evidence.forget is None)
+
+
+def others(evidence: Evidence, asked: Requested) -> dict[str, Records]:
+    """Return retained and unseen records by kind, without any that was to be forgotten."""
+    known = set(_rows(asked.records).tolist())
+    found = {}
+    for kind, records in (("retained", evidence.retain), ("unseen", evidence.holdout)):
+        if records is None:
+            continue
+        keep = np.array([row not in known for row in _rows(records).tolist()], dtype=bool)
+        if keep.any():
+            found[kind] = records.take(keep)
+    return found
+
+
+def _rows(records: Records) -> NDArray[np.bytes_]:
+    """Return each record's features and label as bytes; equal where the records are."""
+    x = np.ascontiguousarray(records.x.reshape(len(records), -1), dtype="<f4")
+    y = np.ascontiguousarray(records.y, dtype="<i8")
+    both = np.concatenate([x.view(np.uint8), y[:, None].view(np.uint8)], axis=1)
+    # a last byte that is not 0, because numpy drops trailing zeros of bytes
+    full = np.concatenate([both, np.ones((len(both), 1), np.uint8)], axis=1)
+    return np.ascontiguousarray(full).view(f"S{full.shape[1]}").reshape(-1)

@@ -1,0 +1,139 @@
+"""What the simulations share: a submission written anew, with every digest restated.
+
+Nothing here is given away by a digest: an owner who cheats signs what is delivered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.identity import record_digests
+from auditkit.certificate.prove import prove
+from auditkit.certificate.statement import Certificate, Claim
+from auditkit.certificate.submission import (
+    MODELS,
+    Submission,
+    read_submission,
+    write_submission,
+)
+from auditkit.patch.gates import Group, OffsetKind, Patch
+from auditkit.patch.generate import Request, make_patch
+from auditkit.patch.settings import Settings, Spec
+from auditkit.records import Records
+
+
+def write(
+    honest: Submission,
+    out: Path,
+    *,
+    patch: Patch | None = None,
+    certificate: Certificate | None = None,
+    exported: bytes | None = None,
+) -> Submission:
+    """Write the honest submission with these parts in place of its own, and read it back."""
+    files = {
+        name: (honest.directory / name).read_bytes() for name in MODELS if name in honest.files
+    }
+    write_submission(
+        out,
+        honest.network,
+        patch or honest.patch,
+        certificate or honest.certificate,
+        honest.forget,
+        model_files=files,
+        exported=exported,
+    )
+    return read_submission(out)
+
+
+def with_groups(patch: Patch, groups: Sequence[Group]) -> Patch:
+    """Return a patch of these groups for the same network."""
+    return Patch(tuple(groups), patch.classes, patch.units)
+
+
+def owned_records(honest: Submission) -> tuple[Records, tuple[str, ...]]:
+    """Return the forgotten records with their digests; ValueError when they are withheld."""
+    if honest.forget is None or honest.forget.key is None:
+        raise ValueError("the honest submission withholds its records or their key")
+    return honest.forget, record_digests(honest.forget, honest.forget.key)
+
+
+def remake(
+    honest: Submission, records: Records, digests: tuple[str, ...], settings: Settings
+) -> tuple[Patch, Certificate]:
+    """Return patch and certificate as an owner makes them for `records`, said to be `digests`.
+
+    Target vectors, where the specification has them, are those of the honest patch.
+    """
+    if settings.sharpness is None:
+        raise ValueError("the sharpness is still to be resolved")
+    x = records.x.astype(honest.network.dtype)
+    targets = None
+    if settings.spec is not Spec.REDIRECT:
+        offsets = honest.patch.table.offset
+        targets = offsets[np.arange(len(records)) % len(offsets)]
+    made = make_patch(honest.network, Request(x, records.y), settings, targets=targets)
+    proved = prove(honest.network, made, records, digests, settings)
+    active = replace(
+        honest.certificate.requests[0],
+        groups=tuple(group.name for group in made.patch.groups),
+    )
+    certificate = replace(
+        honest.certificate,
+        settings=settings,
+        requests=(active,),
+        claims=proved.claims,
+        unclaimed=proved.unclaimed,
+    )
+    return made.patch, restated(certificate, proved.claims)
+
+
+def restated(certificate: Certificate, claims: Sequence[Claim]) -> Certificate:
+    """Return the certificate with these claims and the asserted radius they support."""
+    radius = min((claim.radius for claim in claims), default=None)
+    if certificate.assertion != "redirected":
+        radius = None
+    return replace(certificate, claims=tuple(claims), assertion_radius=radius)
+
+
+def without_effect(patch: Patch, logits: NDArray[np.floating]) -> Patch:
+    """Return the patch with offsets that change nothing: 0, or the answers [N, C] as they are.
+
+    The vectors of an output group are answers of the network itself, so that they look like one's.
+    """
+    groups = []
+    for group in patch.groups:
+        offset = np.zeros_like(group.offset)
+        bound = group.bound
+        if group.kind is OffsetKind.OUTPUT:
+            rows = np.arange(len(group.patterns)) % len(logits)
+            offset = (logits[rows] if group.stacked else logits[0]).astype(np.float32)
+            bound = 0.0
+        groups.append(replace(group, offset=offset, bound=bound))
+    return with_groups(patch, groups)
+
+
+def drop_gates(patch: Patch, doomed: set[tuple[str, int]]) -> tuple[Patch, dict[tuple[str, int], int]]:
+    """Return the patch without some (group, member), and each remaining one's new member."""
+    groups, place = [], {}
+    for group in patch.groups:
+        kept = [m for m in range(len(group.patterns)) if (group.name, m) not in doomed]
+        place.update({(group.name, old): new for new, old in enumerate(kept)})
+        if not kept and len(group.patterns):
+            continue
+        offset = group.offset[kept] if group.stacked else group.offset
+        groups.append(replace(group, patterns=group.patterns[kept], offset=offset))
+    return with_groups(patch, groups), place
+
+
+def active_groups(certificate: Certificate, names: set[str]) -> Certificate:
+    """Return the certificate with the groups that still exist, listed where they were."""
+    requests = tuple(
+        replace(r, groups=tuple(g for g in r.groups if g in names)) for r in certificate.requests
+    )
+    return replace(certificate, requests=requests)

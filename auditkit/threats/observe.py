@@ -1,0 +1,124 @@
+"""What a submission does at given inputs: before, after, and which gates are open there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.check import violation_ceiling
+from auditkit.certificate.submission import Submission
+from auditkit.errors import EvidenceError
+from auditkit.network.evaluate import evaluate, logits
+from auditkit.patch.export import patched_to_onnx
+from auditkit.patch.settings import Method, Spec
+from auditkit.records import Records
+from auditkit.second_opinion import run_onnx
+
+F64 = NDArray[np.float64]
+Bits = NDArray[np.bool_]
+
+NEGLIGIBLE = 0.01  # of the range of a record's logits
+NEAR = 2.0  # n · v below it: records so close to a gate share its offset or go without
+
+
+@dataclass(frozen=True, eq=False)
+class Observation:
+    """Logits [N, C] of the original and of the delivered network at records of labels `y` [N].
+
+    `redirects` says that the specification is about labels; otherwise it is about outputs.
+    """
+
+    before: F64
+    after: F64
+    y: NDArray[np.int64]
+    redirects: bool
+
+    @property
+    def effect(self) -> F64:
+        """Return [N]: the largest change of a logit, relative to the logits' range.
+
+        A constant added to all logits changes no probability and counts for nothing.
+        """
+        change = self.after - self.before
+        change = change - change.mean(axis=1, keepdims=True)
+        return np.abs(change).max(axis=1) / logit_range(self.before)
+
+    @property
+    def measurable(self) -> Bits:
+        """Return [N]: whether there is anything to change: a redirected label must be right."""
+        if self.redirects:
+            return self.before.argmax(axis=1) == self.y
+        return np.ones(len(self.y), dtype=bool)
+
+    @property
+    def met(self) -> Bits:
+        """Return [N]: whether the record is answered as it was promised: another label, or output."""
+        if self.redirects:
+            return self.after.argmax(axis=1) != self.y
+        return self.effect > NEGLIGIBLE
+
+
+def observe(submission: Submission, records: Records) -> Observation:
+    """Run original and delivered network at `records`."""
+    settings = submission.certificate.settings
+    x = records.x.astype(submission.network.dtype)
+    return Observation(
+        before=logits(submission.network, x).astype(np.float64),
+        after=delivered(submission, records.x),
+        y=records.y,
+        redirects=settings.spec is Spec.REDIRECT or settings.method is Method.SUPPRESS,
+    )
+
+
+def logit_range(values: F64) -> float:
+    """Return the median over records of highest minus lowest logit; 1 where that is 0."""
+    return float(np.median(values.max(axis=1) - values.min(axis=1))) or 1.0
+
+
+def delivered(submission: Submission, x: NDArray[np.float32]) -> F64:
+    """Return logits [N, C] of what was delivered: patched.onnx.
+
+    Where its bytes are those of our own export, our evaluation of model and patch; else the file
+    is run, and if it does not run, model and patch stand for it.
+    """
+    if not same_export(submission):
+        try:
+            return run_onnx(submission.exported, x, "patched.onnx")
+        except EvidenceError:
+            pass
+    return submission.patched.logits(x).astype(np.float64)
+
+
+@lru_cache(maxsize=8)
+def same_export(submission: Submission) -> bool:
+    """Return whether patched.onnx has the bytes of our own export."""
+    return submission.exported == patched_to_onnx(submission.network, submission.patch)
+
+
+def fully_open(submission: Submission, x: NDArray[np.float32]) -> Bits:
+    """Return [N, G]: whether each gate is fully open at each record, in float64.
+
+    In float64, so that no gate is lost to rounding at the record it was made for.
+    """
+    result = np.zeros((len(x), submission.patch.gates), dtype=bool)
+    for start in range(0, len(x), 1024):
+        _, z = evaluate(submission.network, x[start : start + 1024].astype(np.float64))
+        result[start : start + 1024] = violation_ceiling(submission.patch.table, z, z) == 0
+    return result
+
+
+def nearness(submission: Submission, x: NDArray[np.float32]) -> F64:
+    """Return [N]: n · v of the nearest gate; 0 where one is fully open, infinite without gates."""
+    table = submission.patch.table
+    if not submission.patch.gates:
+        return np.full(len(x), np.inf)
+    closed = submission.patched.violations(x) * table.sharpness[table.group]
+    return closed.min(axis=1).astype(np.float64)
+
+
+def acts_everywhere(submission: Submission) -> bool:
+    """Return whether the patch has a group without a gate, as class suppression has."""
+    return bool(submission.patch.table.always.any())

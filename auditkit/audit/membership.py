@@ -1,4 +1,4 @@
-"""Membership inference on a submission: the forgotten records against unseen ones, before and after.
+"""Membership inference on a submission: forgotten records against unseen ones, before and after.
 
 The attacks and their statistics are the `attacks` package's; here a submission becomes the arrays
 they take, and their verdicts become checks. More than 20 forgotten records are judged as a cohort,
@@ -24,6 +24,7 @@ from auditkit.audit.membership_checks import (
     cohort_check,
     exposure_check,
     support_check,
+    together_check,
     undecided_check,
 )
 from auditkit.audit.shadow_run import Recipe, ShadowRun, dense_widths, train_shadow_run
@@ -147,6 +148,8 @@ def attack_submission(
         else:
             assert cohort is not None
             checks.append(cohort_check(name, cohort, before[name], after[name], plan))
+    if cohort is not None:
+        checks.append(together_check(cohort, plan))
     if small:
         checks.append(exposure_check(groups, shadow_run, no_shadows, plan))
     curve = groups.neighbourhood(seed)

@@ -92,9 +92,7 @@ def _histogram(groups: Groups, phase: str) -> dict[str, Any]:
     }
 
 
-def _curve(
-    groups: Groups, curve: attacks.neighbourhood.NeighbourhoodCurve
-) -> dict[str, Any]:
+def _curve(groups: Groups, curve: attacks.neighbourhood.NeighbourhoodCurve) -> dict[str, Any]:
     certificate = groups.submission.certificate
     radii = [claim.radius for claim in certificate.claims if np.isfinite(claim.radius)]
     points = curve.points

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attacks
 from attacks.decision.cohort import AttackScores, CohortVerdict
-from attacks.decision.small_request import decide_small_request
+from attacks.decision.small_request import Tail, decide_small_request
 from attacks.decision.verdict import Answer, Verdict
 from attacks.statistics.roc import TprAtFpr
 from auditkit.audit.shadow_run import ShadowRun
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SMALL = "small-request"
 SMALL_TITLE = "Each record of a small request, judged by itself"
+COHORT = "cohort"
+COHORT_TITLE = "All planned attacks together against the reference"
 
 _OUTCOMES = {
     Verdict.PASS: Outcome.PASS,
@@ -60,22 +62,14 @@ def cohort_check(
     reason = {
         "equivalent": f"AUC and TPR are within the margin of {reference}",
         "remembered": "forgotten records are still told from unseen ones beyond the margin",
-        "over-forgotten": "forgotten records stand out the other way: what was hidden too well can "
-        "be found",
+        "over-forgotten": "forgotten records stand out the other way: what was hidden too well "
+        "can be found",
         "not comparable": "forgotten and unseen records differ without any model, so this attack "
         "says nothing",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
     outcome = _OUTCOMES[verdict.verdict]
-    if outcome is Outcome.PASS and cohort.exposed:
-        outcome = Outcome.INCONCLUSIVE
-        reason += f"; {len(cohort.exposed)} single record(s) are exposed"
     if then:
         reason += f" (AUC before {then['auc']:.3f}, after {now['auc']:.3f})"
-    if outcome is Outcome.INCONCLUSIVE and cohort.needed is not None:
-        reason += (
-            f"; about {cohort.needed.forgotten} forgotten and {cohort.needed.unseen} unseen records "
-            "would decide"
-        )
     return CheckResult(
         f"attack.{name}",
         _title(name),
@@ -92,9 +86,26 @@ def cohort_check(
             "finding": verdict.finding,
             "p_beyond_margin": verdict.p_auc,
             "attacks_tried": len(cohort.attacks),
+        },
+    )
+
+
+def together_check(cohort: CohortVerdict, plan: AttackPlan) -> CheckResult:
+    """Return the cohort's verdict: every planned attack equivalent, and no record exposed."""
+    found = [v.finding for v in cohort.attacks]
+    return CheckResult(
+        f"attack.{COHORT}",
+        COHORT_TITLE,
+        _OUTCOMES[cohort.verdict],
+        cohort.reason,
+        observed={name: found.count(name) for name in sorted(set(found))},
+        threshold=f"every attack within {plan.margin:g} of the reference",
+        n=cohort.n_forgotten,
+        evidence={
             "exposed_records": len(cohort.exposed),
-            "conditional_on_this_model": cohort.conditional,
-            "cohort": cohort.reason,
+            "exposure_needs_at_once": cohort.exposure_needs,
+            "of_this_model_only": cohort.conditional,
+            "n_unseen": cohort.n_unseen,
             "notes": list(cohort.notes),
         },
     )
@@ -109,7 +120,7 @@ def undecided_check(
         f"attack.{name}",
         _title(name),
         Outcome.INCONCLUSIVE,
-        f"{count} forgotten record(s) carry no statement about a cohort: they are judged one by one",
+        f"{count} forgotten record(s) say nothing about a cohort: they are judged one by one",
         required=False,
         severity=Severity.INFO,
         observed=now["auc"],
@@ -149,7 +160,7 @@ def exposure_check(
     n = len(groups.forget)
     signals = attacks.signals.rescaled_logit
     needed = attacks.decision.planning.out_shadows_needed(n, plan.alpha)
-    tail = "rank" if run.shadows // 2 >= needed else "normal"
+    tail: Tail = "rank" if run.shadows // 2 >= needed else "normal"
     subjects = groups.forget.subject
     found = {
         phase: decide_small_request(

@@ -165,7 +165,8 @@ def _share(path: Path, name: str, value: Any, below: float) -> float:
 
 
 def _typed(path: Path, name: str, value: Any, kind: type) -> Any:
-    if not isinstance(value, kind) or (kind is int and (isinstance(value, bool) or value < 0)):
+    wrong = isinstance(value, bool) or (isinstance(value, int) and value < 0)
+    if not isinstance(value, kind) or (kind is int and wrong):
         words = {str: "text", int: "a whole number", bool: "true or false"}[kind]
         raise _bad(path, f"{name} as {words}", repr(value)[:60])
     return value

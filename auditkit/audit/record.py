@@ -202,9 +202,7 @@ def _comparison(found: Findings) -> dict[str, Any] | None:
 def _settings(found: Findings) -> dict[str, Any]:
     plan = found.plan
     settings: dict[str, Any] = {
-        "policy": {
-            name: getattr(plan.policy, name) for name in plan.policy.__dataclass_fields__
-        },
+        "policy": {name: getattr(plan.policy, name) for name in plan.policy.__dataclass_fields__},
         "required_by_plan": list(plan.required) or "defaults",
     }
     if found.submission is not None:

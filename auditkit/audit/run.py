@@ -170,9 +170,7 @@ def _attacked(
     return list(found.membership.checks)
 
 
-def _threatened(
-    found: Findings, requested: Records | None, verified: Result
-) -> list[CheckResult]:
+def _threatened(found: Findings, requested: Records | None, verified: Result) -> list[CheckResult]:
     plan, submission = found.plan, found.submission
     assert submission is not None
     if plan.threats is None:

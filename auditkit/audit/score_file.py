@@ -43,9 +43,7 @@ def read_scores(path: Path) -> ScoreTable:
         refuse(str(path), "a CSV file", str(error).split("\n")[0][:120], "write it as CSV")
     missing = [c for c in ("id", "group", "phase", "score") if c not in table.columns]
     if missing:
-        refuse(
-            str(path), f"columns {', '.join(COLUMNS)}", f"no {', '.join(missing)}", "add them"
-        )
+        refuse(str(path), f"columns {', '.join(COLUMNS)}", f"no {', '.join(missing)}", "add them")
     for column, allowed in (("group", GROUPS), ("phase", PHASES)):
         bad = sorted({str(v) for v in table[column]} - set(allowed))
         if bad:
@@ -58,7 +56,9 @@ def read_scores(path: Path) -> ScoreTable:
         refuse(str(path), "one score a record and phase", "a record twice", "keep one of them")
     return ScoreTable(
         {
-            (group, phase): scores[((table["group"] == group) & (table["phase"] == phase)).to_numpy()]
+            (group, phase): scores[
+                ((table["group"] == group) & (table["phase"] == phase)).to_numpy()
+            ]
             for group in GROUPS
             for phase in PHASES
         }

@@ -26,9 +26,7 @@ def under_assertion(
     weighed = []
     for check in checks:
         if assertion == "redirected" and check.id.startswith("attack."):
-            severity = (
-                Severity.LIMITATION if check.severity is Severity.FAILURE else check.severity
-            )
+            severity = Severity.LIMITATION if check.severity is Severity.FAILURE else check.severity
             check = replace(check, required=False, severity=severity)
         if required:
             check = replace(check, required=check.id in required)
@@ -41,10 +39,10 @@ def verdict(checks: tuple[CheckResult, ...], assertion: str) -> dict[str, Any]:
     outcome = overall(checks)
     redirected = _redirected(checks)
     removed = _removed(checks)
-    failures = [
-        c for c in checks if c.outcome is Outcome.FAIL and c.severity is Severity.FAILURE
+    failures = [c for c in checks if c.outcome is Outcome.FAIL and c.severity is Severity.FAILURE]
+    missing = [
+        c for c in checks if c.required and c.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_RUN)
     ]
-    missing = [c for c in checks if c.required and c.outcome in (Outcome.INCONCLUSIVE, Outcome.NOT_RUN)]
     said = "redirected outputs" if assertion == "redirected" else "erased information"
     if outcome is Outcome.FAIL:
         names = ", ".join(c.id for c in failures[:3])

@@ -8,6 +8,7 @@ outward-rounded bound says so. Every comparison is written so that NaN proves no
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -123,7 +124,7 @@ class _Batch:
         support = self._support(z)
         zero = np.zeros_like(z.center)
         at_record = self._not_closed(violation_floor(self.table, z.lower, z.upper, zero))
-        gate_open = self._gate_open(z)
+        gate_open, opened = self._gate_open(z)
 
         # 2. The claim at the record.
         cross = self._cross_talk(at_record, logits)
@@ -134,7 +135,8 @@ class _Batch:
             lead, least = self._differences(logits)
             point_slack = self._redirect_slack(lead, cross)
             point_excess = self._redirect_excess(least, cross)
-        point = _verdicts(point_slack >= 0, point_excess > 0)
+        # both bounds take the group's offset for granted
+        point = _verdicts((point_slack >= 0) & opened, (point_excess > 0) & opened)
 
         # 3. The affine piece of the gate's pattern, and every bound over the claimed set.
         piece = Piece.at(self.network, self.bits, self.box)
@@ -149,12 +151,14 @@ class _Batch:
             lead = piece.lead_bounds(self.claims.target)
             region_slack = self._redirect_slack(lead, cross)
         proved = (region_slack >= 0) & (support == Verdict.PROVED) & (gate_open == Verdict.PROVED)
-        region = _verdicts(proved, point == Verdict.REFUTED)
+        refuted = (point == Verdict.REFUTED) & (support == Verdict.PROVED)
+        region = _verdicts(proved, refuted)
 
         # 4. The same where the network runs in its own floats.
-        slack = self._deployed_slack(ranges, lead, error, cross, crossing)
+        slack = self._deployed_slack(ranges, lead, error, crossing)
         zone = self.table.dead_zone[self.group]
         runs = (slack >= 0) & (unit_error.max(axis=1, initial=0.0) <= zone) & proved
+        runs &= _representable(self.table, self.network.dtype)
         deployed = _verdicts(runs, region == Verdict.REFUTED)
         return Findings(
             support=support,
@@ -177,18 +181,18 @@ class _Batch:
 
     def _support(self, z: Ball) -> Verdicts:
         signed = np.where(self.bits, z.center, -z.center)
-        return _verdicts((signed >= z.radius).all(axis=1), (signed < -z.radius).any(axis=1))
+        return _verdicts(np.all(signed >= z.radius, axis=1), np.any(signed < -z.radius, axis=1))
 
-    def _gate_open(self, z: Ball) -> Verdicts:
-        """Is the violation exactly 0 at the record, and of no other group's gate as well?"""
+    def _gate_open(self, z: Ball) -> tuple[Verdicts, Bits]:
+        """Is the violation exactly 0 at the record (also as bits), and of no other group's gate?"""
         signed = np.where(self.bits, z.center, -z.center)
         zone = self.table.dead_zone[self.group][:, None]
         most = np.nextafter(z.radius - signed, np.inf)
         least = np.nextafter(-signed - z.radius, -np.inf)
-        opened, closed = (most <= zone).all(axis=1), (least > zone).any(axis=1)
+        opened, closed = np.all(most <= zone, axis=1), np.any(least > zone, axis=1)
         ceiling = violation_ceiling(self.table, z.lower, z.upper)
         also = (ceiling == 0) & (self.table.group[None] != self.group[:, None])
-        return _verdicts(opened & ~also.any(axis=1), closed | also.any(axis=1))
+        return _verdicts(opened & ~also.any(axis=1), closed | also.any(axis=1)), opened
 
     def _not_closed(self, floor: F64) -> Bits:
         """Return [N, M]: groups other than the record's own that may be open."""
@@ -224,8 +228,8 @@ class _Batch:
 
     def _always(self) -> F64:
         """Return [C]: what groups without a gate add everywhere."""
-        shifts = np.where(self.table.always[:, None], _clipped(self.table), 0.0)
-        return shifts.sum(axis=0)
+        shifts = _clipped(self.table)[self.table.always]
+        return np.array([math.fsum(column) for column in shifts.T])  # rounded once
 
     def _cross_talk(self, groups: Bits, ranges: Ball) -> tuple[F64, F64]:
         """Return bounds [N, C] on what doubtful groups add: each between 0 and its offset."""
@@ -283,8 +287,9 @@ class _Batch:
         least, most = self._moved(ranges.lower, ranges.upper)
         q = self.table.offset[self.group]
         low, high = cross
-        worst = np.maximum(most + high - q, q - least - low).max(axis=1)
-        sure = np.maximum(least + low - q, q - most - high).max(axis=1)
+        doubt = 8 * UNIT * (np.abs(least) + np.abs(most) + np.abs(q) + high - low)
+        worst = (np.maximum(most + high - q, q - least - low) + doubt).max(axis=1)
+        sure = (np.maximum(least + low - q, q - most - high) - doubt).max(axis=1)
         return _down(self.claims.margin - worst), _down(sure - self.claims.margin)
 
     def _moved(self, lower: F64, upper: F64) -> tuple[F64, F64]:
@@ -299,16 +304,19 @@ class _Batch:
 
         return move(lower, -1.0), move(upper, 1.0)
 
-    def _deployed_slack(
-        self, ranges: Ball, lead: F64, error: F64, cross: tuple[F64, F64], crossing: Bits
-    ) -> F64:
+    def _deployed_slack(self, ranges: Ball, lead: F64, error: F64, crossing: Bits) -> F64:
+        always = np.abs(_clipped(self.table)[self.table.always])
+        # other groups of kind OUTPUT see the deployed logits
+        cross = self._cross_talk(crossing, Ball(ranges.center, enlarge(ranges.radius + error, 1)))
         low, high = cross
-        added = np.abs(self.table.offset[self.group]) + np.abs(self._always())
+        added = np.abs(self.table.offset[self.group]) + always.sum(axis=0)
         size = ranges.magnitude + added + high - low + error
-        # offset and sum round once each, any other group that may be open at most five times
-        steps = 4 + 5 * crossing.sum(axis=1)[:, None]
-        rounding = enlarge(size * steps * gamma(1, self.profile.unit) * 1.001, 8)
-        total = error + rounding
+        # offset, sum and each shift round once, any other group that may be open at most five times
+        steps = 4 + len(always) + 5 * crossing.sum(axis=1)[:, None]
+        rounding = enlarge(
+            size * steps * gamma(1, self.profile.unit) * 1.001, int(steps.max(initial=0)) + 8
+        )
+        total = np.where(2 * size < self.profile.greatest, error + rounding, np.inf)
         if self._outputs:
             widened = Ball(ranges.center, ranges.radius + total)
             slack, _ = self._output_slack(widened, cross)
@@ -346,6 +354,12 @@ def violation_ceiling(table: GateTable, lower: F64, upper: F64) -> F64:
             1 - ones
         )
     return ceiling
+
+
+def _representable(table: GateTable, dtype: np.dtype[np.floating]) -> bool:
+    """Whether the deployed network has the patch's numbers as they are."""
+    numbers = (table.offset, table.bound, table.sharpness, table.dead_zone)
+    return all(bool((v.astype(dtype) == v).all()) for v in numbers)
 
 
 def _clipped(table: GateTable) -> F64:

@@ -184,7 +184,7 @@ def reference_targets(
         raise ValueError(f"{settings.spec.value} needs {what} (--reference, --reference-model)")
     unseen = logits(network, reference.x.astype(np.float64))
     if settings.spec is Spec.NEUTRALISE:
-        return unseen.mean(axis=0)
+        return np.asarray(unseen.mean(axis=0))
     generator = np.random.default_rng([settings.seed, 20520])
     chosen = np.empty((len(forget), network.classes))
     for label in np.unique(forget.y):

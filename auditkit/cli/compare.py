@@ -12,7 +12,9 @@ from auditkit.errors import UsageError
 DESCRIPTION = """\
 Compare the owner's submission with one of yours, or with a patch recomputed from the owner's
 settings. Specification and gates are judged; offsets may differ and are shown."""
-EXAMPLE = "auditkit compare out/demo/submission --recompute"
+EXAMPLE = """\
+auditkit compare out/demo/submission --recompute \\
+      --reference-model out/demo/data/reference-model.onnx"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

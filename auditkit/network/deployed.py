@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.network import linear
-from auditkit.network.graph import MaxPool, Operator, Shape
+from auditkit.network.graph import AveragePool, MaxPool, Operator, Shape
 from auditkit.network.rigorous import RIGOROUS, Ball, enlarge, gamma
 
 F64 = NDArray[np.float64]
@@ -69,7 +69,9 @@ class Deployed:
         g = gamma(n + 3, self.profile.unit)
         error = linear.forward(operator, x.error, magnitude=True) + g * largest
         error = enlarge(error, 2 * n + 4) + 2 * (n + 3) * self.profile.smallest
-        overflows = enlarge(largest, n + 4) * (1 + g) >= self.profile.greatest
+        if isinstance(operator, AveragePool):  # the sum comes before the division
+            largest = largest * (operator.kernel[0] * operator.kernel[1])
+        overflows = ~(enlarge(largest, n + 4) * (1 + g) < self.profile.greatest)
         return Executed(real, np.where(overflows, np.inf, error))
 
     def adjoint(self, operator: Operator, g: Executed, shape: Shape) -> Executed:

@@ -17,7 +17,7 @@ from auditkit.network.deployed import Deployed, Executed, FloatProfile
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
-from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma
+from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma, share
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -65,7 +65,7 @@ class Box:
         # |g| is multiplied by at most max |δ|; the same bound serves rounding and radius
         terms = 2 * g.shape[2] + 4
         reach = np.maximum(-down, up)
-        doubt = ((spread + gamma(terms) * np.abs(g)) @ reach)[..., 0]
+        doubt = ((spread + share(gamma(terms), g)) @ reach)[..., 0]
         doubt = enlarge(doubt, terms) + terms * 2.0**-1074
         return (
             np.nextafter(least - doubt, -np.inf),

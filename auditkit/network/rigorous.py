@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.network import linear
-from auditkit.network.graph import MaxPool, Operator, Shape, constants
+from auditkit.network.graph import AveragePool, MaxPool, Operator, Scale, Shape, constants
 from auditkit.network.numbers import scatter_columns
 
 F64 = NDArray[np.float64]
@@ -28,7 +28,9 @@ NO_UNDERFLOW = 2.0**-900  # products of factors whose product is above this stay
 
 
 def gamma(terms: int, unit: float = UNIT) -> float:
-    """Return γ_n for n roundings, rounded upwards."""
+    """Return γ_n for n roundings, rounded upwards; infinite where the bound says nothing."""
+    if terms * unit >= 0.5:
+        return np.inf
     return terms * unit / (1 - terms * unit) * (1 + 8 * UNIT)
 
 
@@ -86,7 +88,7 @@ class Rigorous:
         if n == 0:  # moves numbers only
             return Ball(center, linear.forward(operator, x.radius, magnitude=True))
         g = gamma(n + 2)
-        radius = linear.forward(operator, x.radius + g * np.abs(x.center), magnitude=True)
+        radius = linear.forward(operator, x.radius + share(g, x.center), magnitude=True)
         shift = linear.offset(operator, shape, center.dtype) if constant else None
         if shift is not None:
             center = center + shift
@@ -99,7 +101,7 @@ class Rigorous:
         center = linear.adjoint(operator, g.center, shape)
         if n == 0:
             return Ball(center, linear.adjoint(operator, g.radius, shape, magnitude=True))
-        spread = g.radius + gamma(n + 2) * np.abs(g.center)
+        spread = g.radius + share(gamma(n + 2), g.center)
         radius = linear.adjoint(operator, spread, shape, magnitude=True)
         return Ball(center, enlarge(radius, n) + _underflow(operator, g, n))
 
@@ -129,7 +131,7 @@ class Rigorous:
 
     def scatter(self, x: Ball, index: NDArray[np.int64], size: int) -> Ball:
         n = int(np.bincount(index, minlength=1).max())
-        spread = x.radius + gamma(n + 2) * np.abs(x.center)
+        spread = x.radius + share(gamma(n + 2), x.center)
         return Ball(
             scatter_columns(x.center, index, size), enlarge(scatter_columns(spread, index, size), n)
         )
@@ -138,13 +140,30 @@ class Rigorous:
 RIGOROUS = Rigorous()
 
 
+def share(factor: float, values: F64) -> F64:
+    """Return factor · |values|, not below it where that underflows; exactly 0 where a value is."""
+    product = factor * np.abs(values)
+    if _least(values) < NO_UNDERFLOW:
+        product = np.where(values != 0, product + SMALLEST, product)
+    return product
+
+
 def _underflow(operator: Operator, x: Ball, terms: int) -> float:
     """Return what products that underflow can have lost, 0 where none can."""
-    weights = constants(operator)[:1]
-    least = _least(weights[0]) if weights else 1.0
+    least = _least_factor(operator)
     if least * _least(x.center) > NO_UNDERFLOW and least * _least(x.radius) > NO_UNDERFLOW:
         return 0.0
     return 4 * (terms + 1) * SMALLEST
+
+
+def _least_factor(operator: Operator) -> float:
+    """Return the least number that an affine operator multiplies by, but for 0."""
+    match operator:
+        case Scale("divide", constant):
+            return 1 / float(np.abs(constant).max())
+        case AveragePool(kernel):
+            return 1 / (kernel[0] * kernel[1])
+    return _least(constants(operator)[0])
 
 
 def _least(values: NDArray[np.floating]) -> float:

@@ -96,16 +96,20 @@ class GateTable:
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """The groups of a patch over `classes` logits and `units` units, names distinct."""
+    """The groups of a patch over `classes` logits and `units` units, kept by name.
+
+    Their order has no meaning, so that the same groups are the same patch and export.
+    """
 
     groups: tuple[Group, ...]
     classes: int
     units: int
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", tuple(sorted(self.groups, key=lambda g: g.name)))
         names = [group.name for group in self.groups]
         if len(set(names)) != len(names):
-            raise ValueError(f"group names repeat: {sorted(names)}")
+            raise ValueError(f"group names repeat: {names}")
         for group in self.groups:
             if group.patterns.shape[1] != self.units:
                 raise ValueError(

@@ -30,6 +30,8 @@ Index = NDArray[np.int64]
 
 DEAD_ZONE_FACTOR = 2.0  # of the deployed error of a pre-activation on the claimed sets
 SLACK_FACTOR = 4.0  # of the deployed error of a logit, added to the margin
+NEAR = 8.0  # n v up to which records with one kind of answer are patched together
+TOUCHING = 2.0  # and those that each need an answer of their own are given up
 STEP = 2.0**-20  # offsets and bounds are multiples of it: exact in float32 up to 2**4, and short
 
 
@@ -254,7 +256,7 @@ def _assemble(
             groups.append(group(name, patterns, offset))
     if single:
         patterns = np.stack([p for p, _ in single])
-        groups.insert(0, group(f"{prefix}points", patterns, np.stack([o for _, o in single])))
+        groups.append(group(f"{prefix}points", patterns, np.stack([o for _, o in single])))
     patch = Patch(tuple(groups), bounds.logits.shape[1], bounds.bits.shape[1])
     return Made(patch, Assignment(tuple(names), member, target, tuple(reason)))
 
@@ -340,6 +342,7 @@ def _touching(
         _sharpness(settings),
         zone,
     )
+    near = TOUCHING if settings.spec is Spec.REFERENCE else NEAR
     gates = PatchedNetwork(network, Patch((probe,), network.classes, patterns.shape[1]))
     parent = np.arange(len(request.x))
 
@@ -352,7 +355,7 @@ def _touching(
     first = np.zeros(len(patterns), dtype=np.int64)
     first[place[::-1]] = np.arange(len(place))[::-1]
     for start in range(0, len(request.x), 1024):
-        open_here = gates.violations(request.x[start : start + 1024]) * _sharpness(settings) < 2
+        open_here = gates.violations(request.x[start : start + 1024]) * _sharpness(settings) < near
         for row, gate in zip(*np.nonzero(open_here), strict=True):
             a, b = root(start + int(row)), root(int(first[gate]))
             parent[max(a, b)] = min(a, b)

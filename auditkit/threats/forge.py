@@ -10,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.prove import prove
@@ -21,6 +20,7 @@ from auditkit.certificate.submission import (
     read_submission,
     write_submission,
 )
+from auditkit.network.evaluate import logits
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Settings, Spec
@@ -101,21 +101,32 @@ def restated(certificate: Certificate, claims: Sequence[Claim]) -> Certificate:
     return replace(certificate, claims=tuple(claims), assertion_radius=radius)
 
 
-def without_effect(patch: Patch, logits: NDArray[np.floating]) -> Patch:
-    """Return the patch with offsets that change nothing: 0, or the answers [N, C] as they are.
+def gate_records(honest: Submission) -> dict[tuple[str, int], int]:
+    """Return for each claimed gate (group, member) the index of a record that it serves."""
+    _, digests = owned_records(honest)
+    place = {digest: index for index, digest in enumerate(digests)}
+    return {
+        (claim.group, claim.member): place[claim.record]
+        for claim in honest.certificate.claims
+        if claim.record in place and claim.member is not None
+    }
 
-    The vectors of an output group are answers of the network itself, so that they look like one's.
-    """
+
+def without_effect(honest: Submission) -> Patch:
+    """Return the patch with offsets that change nothing: 0, or the network's own answers."""
+    records, _ = owned_records(honest)
+    answers = logits(honest.network, records.x.astype(honest.network.dtype))
+    served = gate_records(honest)
     groups = []
-    for group in patch.groups:
-        offset = np.zeros_like(group.offset)
-        bound = group.bound
-        if group.kind is OffsetKind.OUTPUT:
-            rows = np.arange(len(group.patterns)) % len(logits)
-            offset = (logits[rows] if group.stacked else logits[0]).astype(np.float32)
-            bound = 0.0
-        groups.append(replace(group, offset=offset, bound=bound))
-    return with_groups(patch, groups)
+    for group in honest.patch.groups:
+        if group.kind is not OffsetKind.OUTPUT:
+            groups.append(replace(group, offset=np.zeros_like(group.offset)))
+            continue
+        rows = [served.get((group.name, m), 0) for m in range(len(group.patterns))]
+        own = answers[rows] if group.stacked else answers[rows[0]]
+        bound = group.bound if group.stacked or len(rows) == 1 else 0.0
+        groups.append(replace(group, offset=own.astype(np.float32), bound=bound))
+    return with_groups(honest.patch, groups)
 
 
 def drop_gates(patch: Patch, doomed: set[tuple[str, int]]) -> tuple[Patch, dict[tuple[str, int], int]]:

@@ -1,0 +1,134 @@
+"""1. Neglecting: nothing was done, whatever the certificate says.
+
+Gates that never open, or open on an offset of nothing, make a patch that looks like one. What
+gives it away is that the delivered network answers on the requested records as the original does.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import mannwhitneyu
+
+from auditkit.certificate.submission import Submission
+from auditkit.network.evaluate import logits
+from auditkit.network.graph import Network
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats import forge
+from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
+from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.numbers import share_interval
+from auditkit.threats.observe import (
+    NEGLIGIBLE,
+    Observation,
+    acts_everywhere,
+    logit_range,
+    nearness,
+    observe,
+)
+
+VARIANTS = ("no-effect", "closed-gates", "zero-bound")
+LEAST_SHARE = 0.5  # of the records: fewer changed is something, but no answer to the request
+
+judged = Judgement("neglecting", "Something was done: requested records are answered differently")
+
+
+def simulate(
+    honest: Submission,
+    out: Path,
+    *,
+    seed: int,
+    strength: float = 1.0,
+    variant: str | None = None,
+    others: Records | None = None,
+) -> Submission:
+    """Deliver a patch that does nothing at any requested record, under the honest claims."""
+    match pick(variant, VARIANTS):
+        case "no-effect":
+            patch = forge.without_effect(honest)
+        case "closed-gates":
+            generator = np.random.default_rng([seed, 1])
+            patch = forge.with_groups(
+                honest.patch,
+                [
+                    replace(g, patterns=generator.random(g.patterns.shape) < 0.5)
+                    for g in honest.patch.groups
+                ],
+            )
+        case _:
+            patch = forge.with_groups(
+                honest.patch, [replace(g, bound=0.0) for g in honest.patch.groups]
+            )
+    return forge.write(honest, out, patch=patch)
+
+
+def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Compare the original's answers with the delivered network's on every requested record."""
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    seen = observe(submission, asked.records)
+    changed = seen.met & (seen.effect > NEGLIGIBLE) & seen.measurable
+    count, n = int(changed.sum()), int(seen.measurable.sum())
+    acting = nearness(submission, asked.records.x) < 1
+    if acts_everywhere(submission):
+        acting[:] = True
+    figures = {
+        "observed": count / n if n else None,
+        "threshold": LEAST_SHARE,
+        "interval": share_interval(count, n) if n else None,
+        "n": n,
+        "evidence": {
+            "changed": count,
+            "with_open_gate": int(acting.sum()),
+            "largest_effect": float(seen.effect.max()),
+            "negligible_effect": NEGLIGIBLE,
+        },
+    }
+    what = "label" if seen.redirects else "output"
+    if n == 0:
+        return judged(
+            Outcome.INCONCLUSIVE,
+            "nothing measurable to forget: the original already mispredicts every record",
+            **figures,
+        )
+    if evidence.reference is not None and _agree(evidence.reference, seen, asked, evidence):
+        return judged(
+            Outcome.INCONCLUSIVE,
+            "nothing measurable to forget: original and reference already agree on the records",
+            **figures,
+        )
+    told = f"the delivered network changes the {what} of {count} of {n} requested records"
+    told += f"; a gate opens at {int(acting.sum())} of {len(asked)}{asked.caveat}"
+    if count == 0:
+        outcome = Outcome.FAIL
+    elif count >= LEAST_SHARE * n:
+        outcome = Outcome.PASS
+    else:
+        outcome, told = Outcome.INCONCLUSIVE, f"{told}: see threats.lazy"
+    return judged(outcome, told, **figures)
+
+
+def _agree(
+    reference: Network, seen: Observation, asked: Requested, evidence: Evidence
+) -> bool:
+    """Whether a network that never saw the records already says of them what the original says.
+
+    Same labels, and outputs no further apart than on unseen records (Mann & Whitney 1947, one
+    side, 5 %); without unseen records, outputs that differ by next to nothing.
+    """
+    unseen = others(evidence, asked).get("unseen")
+    there = _distance(reference, asked.records, seen.before)
+    if (_run(reference, asked.records).argmax(axis=1) != seen.before.argmax(axis=1)).any():
+        return False
+    if unseen is None:
+        return bool((there <= NEGLIGIBLE).all())
+    return bool(there.max() <= NEGLIGIBLE)
+
+
+BEHAVIOUR = Behaviour(
+    "neglecting", 1, judged.title, ("forgotten records",), VARIANTS, simulate, detect
+)

@@ -13,13 +13,8 @@ from auditkit.certificate.check import Verdict
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.interval import logit_difference_ceiling
 from auditkit.patch.gates import OffsetKind
-from auditkit.patch.generate import (
-    SLACK_FACTOR,
-    deployed_margin,
-    lead_over_set,
-    redirect_offset,
-)
-from auditkit.patch.settings import Method, Scope, Settings, Spec
+from auditkit.patch.generate import Request, make_patch
+from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
 
 OFFSET_TOLERANCE = 1e-3  # relative: another machine sums in another order
@@ -202,39 +197,22 @@ def minimality(case: Case) -> CheckResult:
 
 
 def _offset_differences(case: Case) -> NDArray[np.float64]:
-    """Return, per group with claims, the largest relative difference to the recomputed offset."""
-    matched, findings = case.matched, case.findings
-    assert matched is not None and findings is not None
-    settings, table = case.submission.certificate.settings, case.submission.patch.table
-    network, claims = case.submission.network, matched.claims
-    lead = lead_over_set(network, claims.x, table.patterns[claims.gate], claims.target, settings)
-    groups = table.group[claims.gate]
-    error = _deployed_error(case, settings)
-    differences = []
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        if len(set(claims.target[rows].tolist())) > 1:
-            differences.append(np.inf)
-            continue
-        first = rows[np.argmin(table.member[claims.gate[rows]])]
-        bound = lead[first] if settings.scope is Scope.CLUSTER else lead[rows].max(axis=0)
-        expected = redirect_offset(
-            bound, int(claims.target[first]), deployed_margin(settings, error[rows])
-        )
-        gap = np.abs(expected - table.offset[group]).max()
-        if settings.scope is Scope.CLUSTER:
-            # the members that this offset did not serve raised the error it was made with
-            gap = max(0.0, gap - SLACK_FACTOR * (error.max() - error[rows].max()))
-        differences.append(float(gap) / (1 + float(np.abs(table.offset[group]).max())))
-    return np.array(differences)
-
-
-def _deployed_error(case: Case, settings: Settings) -> NDArray[np.float64]:
-    from auditkit.patch.generate import measure
-
-    assert case.matched is not None
-    x = case.matched.claims.x.astype(case.submission.network.dtype)
-    return measure(case.submission.network, x, settings).error
+    """Return, per claim, the largest relative difference to the offset of a recomputed patch."""
+    matched, submission = case.matched, case.submission
+    assert matched is not None
+    table, records = submission.patch.table, matched.records
+    request = Request(records.x.astype(submission.network.dtype), records.y)
+    made = make_patch(submission.network, request, submission.certificate.settings)
+    expected = np.full((len(records), submission.network.classes), np.nan)
+    for index, (group, member) in enumerate(
+        zip(made.assignment.group, made.assignment.member, strict=True)
+    ):
+        gate = made.patch.find(group, int(member))
+        if gate is not None:
+            expected[index] = made.patch.table.offset[made.patch.table.group[gate]]
+    stated = table.offset[table.group[matched.claims.gate]]
+    gap = np.abs(expected[matched.record] - stated).max(axis=1)
+    return np.asarray(gap / (1 + np.abs(stated).max(axis=1)))
 
 
 def _cannot(case: Case, name: str, title: str) -> CheckResult | None:

@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="the owner's directory")
     add_records(parser, "holdout", "records that the model never saw", required=True)
     add_records(parser, "retain", "records that it was trained on and keeps")
+    add_records(parser, "forget", "the request as you know it; without it, the owner's list")
     parser.add_argument("--behaviour", nargs="+", metavar="NAME", help="which (default: all)")
 
 
@@ -28,6 +29,7 @@ def run(args: argparse.Namespace) -> int:
         args.submission,
         holdout=args.holdout,
         retain=args.retain,
+        forget=args.forget,
         names=args.behaviour or [],
         seed=seed_of(args),
     )

@@ -158,32 +158,33 @@ def _redirect(
     request: Request,
     settings: Settings,
     bounds: Bounds,
-    clusters: list[Index],
+    clusters: list[Cluster],
     zone: float,
     prefix: str,
 ) -> Made:
     waiting = clusters
     cells: list[tuple[Index, int, NDArray[np.float32]]] = []
     while waiting:
-        again: list[Index] = []
-        targets = [_target_label(bounds.logits[c], request.y[c]) for c in waiting]
-        members = np.concatenate(waiting)
-        target = np.concatenate([np.full(len(c), k) for c, k in zip(waiting, targets, strict=True)])
+        again: list[Cluster] = []
+        targets = [_target_label(bounds.logits[c.members], request.y[c.members]) for c in waiting]
+        members = np.concatenate([c.members for c in waiting])
+        target = np.concatenate(
+            [np.full(len(c.members), k) for c, k in zip(waiting, targets, strict=True)]
+        )
         lead = lead_over_set(network, request.x[members], bounds.bits[members], target, settings)
         start = 0
         for cluster, k in zip(waiting, targets, strict=True):
-            own = lead[start : start + len(cluster)]
-            start += len(cluster)
-            margin = deployed_margin(settings, bounds.error[cluster])
+            own = lead[start : start + len(cluster.members)]
+            start += len(cluster.members)
+            margin = deployed_margin(settings, bounds.error[cluster.members])
             # The representative's offset serves the cluster; whom it does not serve comes again.
-            lone = settings.scope is not Scope.CLUSTER
-            offset = redirect_offset(own.max(axis=0) if lone else own[0], k, margin)
+            giving = own[: len(cluster.parts[0])] if settings.scope is Scope.CLUSTER else own
+            offset = redirect_offset(giving.max(axis=0), k, margin)
             others = np.delete(own + offset[None] - offset[k], k, axis=1)
-            served = others.max(axis=1) <= -margin + STEP
-            served[0] = True
-            cells.append((cluster[served], k, offset))
-            if not served.all():
-                again.append(cluster[~served])
+            served, rest = cluster.split(others.max(axis=1) <= -margin + STEP)
+            cells.append((served, k, offset))
+            if rest is not None:
+                again.append(rest)
         waiting = again
     return _assemble(request, settings, bounds, cells, OffsetKind.CONSTANT, zone, prefix)
 
@@ -193,16 +194,15 @@ def _to_outputs(
     request: Request,
     settings: Settings,
     bounds: Bounds,
-    clusters: list[Index],
+    clusters: list[Cluster],
     zone: float,
     targets: F64,
     prefix: str,
 ) -> Made:
     q = np.broadcast_to(targets, (len(request.x), network.classes)).astype(np.float32)
-    cells = [(cluster, -1, q[cluster[0]]) for cluster in clusters]
-    if settings.spec is Spec.REFERENCE:
-        # One region, one offset: of several records there, only the first can have its own.
-        cells = [(cluster[:1], -1, q[cluster[0]]) for cluster in clusters]
+    # One region, one answer: of several records there, only the first can have its own.
+    last = 1 if settings.spec is Spec.REFERENCE else None
+    cells = [(c.members[:last], -1, q[c.members[0]]) for c in clusters]
     chosen = np.concatenate([cell[0] for cell in cells])
     x64 = request.x.astype(np.float64)
     worst = 0.0
@@ -294,23 +294,43 @@ def _suppress(network: Network, request: Request, settings: Settings, prefix: st
     return Made(Patch((group,), network.classes, units), assignment)
 
 
+@dataclass(frozen=True, eq=False)
+class Cluster:
+    """Records that share an offset, in parts that cannot do otherwise; the first part represents.
+
+    F is continuous: where a record's gate is open, wholly or in part, at another record, two
+    offsets cannot both hold.
+    """
+
+    parts: tuple[Index, ...]
+
+    @property
+    def members(self) -> Index:
+        return np.concatenate(self.parts)
+
+    def split(self, served: Bits) -> tuple[Index, Cluster | None]:
+        """Return the members of wholly served parts (the first always is) and the other parts."""
+        stops = np.cumsum([len(part) for part in self.parts])[:-1]
+        good = [bool(part.all()) for part in np.split(served, stops)]
+        good[0] = True
+        inside = [p for p, g in zip(self.parts, good, strict=True) if g]
+        rest = tuple(p for p, g in zip(self.parts, good, strict=True) if not g)
+        return np.concatenate(inside), Cluster(rest) if rest else None
+
+
 def _clusters(
     network: Network, request: Request, bounds: Bounds, settings: Settings
-) -> list[Index]:
-    """Return the records that share an offset, each list with its representative first.
-
-    Records at which another record's gate is open, wholly or in part, must share its offset:
-    F is continuous, so that two offsets cannot both hold there.
-    """
-    together = _touching(network, request, bounds, settings)
+) -> list[Cluster]:
+    """Return the records that share an offset, as the scope asks."""
+    parts = _touching(network, request, bounds, settings)
     if settings.scope is Scope.POINT:
-        return together
+        return [Cluster((part,)) for part in parts]
     if settings.scope is Scope.CLASS and settings.clusters is None:
-        return [np.arange(len(request.x))]
+        return [Cluster(tuple(parts))]
     flat = request.x.reshape(len(request.x), -1).astype(np.float64)
-    heads = np.array([component[0] for component in together])
-    wanted = settings.clusters or max(1, len(together) // 5)
-    result: list[Index] = []
+    heads = np.array([part[0] for part in parts])
+    wanted = settings.clusters or max(1, len(parts) // 5)
+    result: list[Cluster] = []
     for label in np.unique(request.y[heads]):
         mine = np.flatnonzero(request.y[heads] == label)
         share = max(1, round(wanted * len(mine) / len(heads)))
@@ -323,7 +343,7 @@ def _clusters(
                 continue
             distance = np.linalg.norm(flat[heads[inside]] - means.cluster_centers_[cell], axis=1)
             order = inside[np.argsort(distance, kind="stable")]
-            result.append(np.concatenate([together[i] for i in order]))
+            result.append(Cluster(tuple(parts[i] for i in order)))
     return result
 
 

@@ -129,7 +129,9 @@ def without_effect(honest: Submission) -> Patch:
     return with_groups(honest.patch, groups)
 
 
-def drop_gates(patch: Patch, doomed: set[tuple[str, int]]) -> tuple[Patch, dict[tuple[str, int], int]]:
+def drop_gates(
+    patch: Patch, doomed: set[tuple[str, int]]
+) -> tuple[Patch, dict[tuple[str, int], int]]:
     """Return the patch without some (group, member), and each remaining one's new member."""
     groups, place = [], {}
     for group in patch.groups:

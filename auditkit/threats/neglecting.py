@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from auditkit.certificate.submission import Submission
@@ -18,17 +19,19 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
+from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
+from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, pick
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
     NEGLIGIBLE,
     Observation,
     acts_everywhere,
-    logit_range,
     nearness,
     observe,
 )
+
+F64 = NDArray[np.float64]
 
 VARIANTS = ("no-effect", "closed-gates", "zero-bound")
 LEAST_SHARE = 0.5  # of the records: fewer changed is something, but no answer to the request
@@ -95,7 +98,9 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
             "nothing measurable to forget: the original already mispredicts every record",
             **figures,
         )
-    if evidence.reference is not None and _agree(evidence.reference, seen, asked, evidence):
+    if evidence.reference is not None and _agree(
+        submission, evidence.reference, asked, others_of(evidence, asked).get("unseen")
+    ):
         return judged(
             Outcome.INCONCLUSIVE,
             "nothing measurable to forget: original and reference already agree on the records",
@@ -113,20 +118,28 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
 
 
 def _agree(
-    reference: Network, seen: Observation, asked: Requested, evidence: Evidence
+    submission: Submission, reference: Network, asked: Requested, unseen: Records | None
 ) -> bool:
     """Whether a network that never saw the records already says of them what the original says.
 
     Same labels, and outputs no further apart than on unseen records (Mann & Whitney 1947, one
     side, 5 %); without unseen records, outputs that differ by next to nothing.
     """
-    unseen = others(evidence, asked).get("unseen")
-    there = _distance(reference, asked.records, seen.before)
-    if (_run(reference, asked.records).argmax(axis=1) != seen.before.argmax(axis=1)).any():
+    labels, apart = _compared(submission.network, reference, asked.records)
+    if not labels:
         return False
     if unseen is None:
-        return bool((there <= NEGLIGIBLE).all())
-    return bool(there.max() <= NEGLIGIBLE)
+        return bool((apart <= NEGLIGIBLE).all())
+    _, elsewhere = _compared(submission.network, reference, unseen)
+    return bool(mannwhitneyu(apart, elsewhere, alternative="greater").pvalue > 0.05)
+
+
+def _compared(one: Network, other: Network, records: Records) -> tuple[bool, F64]:
+    """Return whether two networks give the records the same labels, and how far apart they are."""
+    a = logits(one, records.x.astype(np.float64))
+    b = logits(other, records.x.reshape(len(records), *other.input_shape).astype(np.float64))
+    seen = Observation(a, b, records.y, redirects=False)
+    return bool((a.argmax(axis=1) == b.argmax(axis=1)).all()), seen.effect
 
 
 BEHAVIOUR = Behaviour(

@@ -7,12 +7,16 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from auditkit.certificate.check import violation_ceiling
 from auditkit.certificate.submission import Submission
 from auditkit.errors import EvidenceError
-from auditkit.network.evaluate import evaluate, logits
+from auditkit.network.evaluate import evaluate, logits, pattern
 from auditkit.patch.export import patched_to_onnx
+from auditkit.patch.gates import Group, OffsetKind, Patch
+from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import Method, Spec
 from auditkit.records import Records
 from auditkit.second_opinion import run_onnx
@@ -21,7 +25,7 @@ F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
 NEGLIGIBLE = 0.01  # of the range of a record's logits
-NEAR = 2.0  # n · v below it: records so close to a gate share its offset or go without
+NEAR = 2.0  # n · v below it: two records whose gates touch
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +59,7 @@ class Observation:
 
     @property
     def met(self) -> Bits:
-        """Return [N]: whether the record is answered as it was promised: another label, or output."""
+        """Return [N]: whether the record is answered as promised: another label, or output."""
         if self.redirects:
             return self.after.argmax(axis=1) != self.y
         return self.effect > NEGLIGIBLE
@@ -117,6 +121,25 @@ def nearness(submission: Submission, x: NDArray[np.float32]) -> F64:
         return np.full(len(x), np.inf)
     closed = submission.patched.violations(x) * table.sharpness[table.group]
     return closed.min(axis=1).astype(np.float64)
+
+
+def touching(submission: Submission, records: Records) -> NDArray[np.int64]:
+    """Return [N] a number for each record, the same where their gates touch, if both had one."""
+    network, table = submission.network, submission.patch.table
+    bits = pattern(network, records.x.astype(np.float64))
+    probe = Group(
+        "probe",
+        OffsetKind.CONSTANT,
+        bits,
+        np.zeros(network.classes, np.float32),
+        0.0,
+        float(table.sharpness.min()),
+        float(table.dead_zone.max()),
+    )
+    gates = PatchedNetwork(network, Patch((probe,), network.classes, bits.shape[1]))
+    near = gates.violations(records.x) * probe.sharpness < NEAR
+    _, number = connected_components(csr_array(near), directed=False)
+    return np.asarray(number, dtype=np.int64)
 
 
 def acts_everywhere(submission: Submission) -> bool:

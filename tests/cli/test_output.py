@@ -24,14 +24,6 @@ def _args(**more: bool) -> argparse.Namespace:
     return argparse.Namespace(**{"json": False, "quiet": False, **more})
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
-    monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.delenv("NO_COLOR", raising=False)
-    return monkeypatch
-
-
 def test_every_outcome_is_symbol_and_word() -> None:
     lines = result_lines(Result((PASSED, FAILED, SKIPPED)), width=80)
     text = "\n".join(lines)
@@ -47,13 +39,17 @@ def test_a_limitation_is_named_so() -> None:
     )
 
 
-def test_colour_on_a_terminal_only(terminal: pytest.MonkeyPatch) -> None:
+def test_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
     assert badge(Outcome.PASS) == "\x1b[32m✓ PASS\x1b[0m"
-    terminal.setenv("NO_COLOR", "1")
-    assert badge(Outcome.PASS) == "✓ PASS"
-    terminal.setenv("NO_COLOR", "")
+    monkeypatch.setenv("NO_COLOR", "")
     assert badge(Outcome.FAIL).startswith("\x1b[31m")
-    terminal.setattr(sys.stdout, "isatty", lambda: False)
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert badge(Outcome.PASS) == "✓ PASS"
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False, raising=False)
     assert badge(Outcome.FAIL) == "✗ FAIL"
 
 

@@ -20,10 +20,8 @@ def _work(quiet: bool = False) -> None:
         bar(1, 5)
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def _pretend_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
-    return monkeypatch
 
 
 def test_nothing_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
@@ -32,16 +30,18 @@ def test_nothing_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_nothing_for_what_is_quick(
-    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    _pretend_terminal(monkeypatch)
     _work()
     assert capsys.readouterr() == ("", "")
 
 
 def test_a_bar_with_the_stage_for_what_takes_long(
-    terminal: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    terminal.setattr(progress, "DELAY_SECONDS", 0.0)
+    _pretend_terminal(monkeypatch)
+    monkeypatch.setattr(progress, "DELAY_SECONDS", 0.0)
     _work()
     captured = capsys.readouterr()
     assert captured.out == ""

@@ -267,12 +267,11 @@ class ClaimedSet:
         """Return a point of the set that an LP solver finds best for the affine `objective`."""
         from scipy.optimize import linprog
 
-        rows = np.array(self.rows[:, :-1], dtype=float)
-        size = np.maximum(np.abs(rows).max(axis=1, initial=0.0), 1e-300)
+        rows = np.array([_scaled(row) for row in self.rows], dtype=float).reshape(-1, len(objective))
         found = linprog(
-            -np.array(objective[:-1], dtype=float),
-            A_ub=-rows / size[:, None] if len(rows) else None,
-            b_ub=np.array(self.rows[:, -1], dtype=float) / size if len(rows) else None,
+            -np.array(_scaled(objective)[:-1], dtype=float),
+            A_ub=-rows[:, :-1] if len(rows) else None,
+            b_ub=rows[:, -1] if len(rows) else None,
             bounds=[(float(a), float(b)) for a, b in zip(self.lower, self.upper, strict=True)],
             method="highs",
         )
@@ -287,6 +286,12 @@ class ClaimedSet:
             sum((a * v for a, v in zip(row, y, strict=False) if a), row[-1]) >= 0
             for row in self.rows
         )
+
+
+def _scaled(row: Any) -> Numbers:
+    """Return an affine form divided by its greatest coefficient, so that it fits into floats."""
+    size = max((abs(v) for v in row), default=ZERO)
+    return [v / size for v in row] if size else list(row)
 
 
 def _rows(operator: Operator, shape: Shape) -> list[Row]:

@@ -1,0 +1,143 @@
+"""3. Deceiving: other records were unlearned, under the digests of the requested ones.
+
+A patch for records that cost the owner less looks the same in every count. It opens its gates at
+other inputs: at none of the requested records, perhaps at some the auditor holds.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from auditkit.certificate.submission import Submission
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats import forge
+from auditkit.threats.evidence import WITHHELD, Evidence, requested
+from auditkit.threats.evidence import others as others_of
+from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.numbers import LEVEL, least_p, permutation_tails, share_interval
+from auditkit.threats.observe import acts_everywhere, fully_open, nearness, observe
+
+VARIANTS = ("relabelled",)
+
+judged = Judgement("deceiving", "The requested records were unlearned, not others in their place")
+
+
+def simulate(
+    honest: Submission,
+    out: Path,
+    *,
+    seed: int,
+    strength: float = 1.0,
+    variant: str | None = None,
+    others: Records | None = None,
+) -> Submission:
+    """Make the patch for a share `strength` of decoys among `others`, and call them the requested.
+
+    Decoys have the labels of the records whose digests they get, so that the claims read well.
+    """
+    pick(variant, VARIANTS)
+    records, digests = forge.owned_records(honest)
+    if others is None:
+        raise ValueError("deceiving takes other records to unlearn")
+    generator = np.random.default_rng([seed, 3])
+    x, y = records.x.copy(), records.y
+    swapped = generator.permutation(len(records))[: max(1, round(strength * len(records)))]
+    for label in np.unique(y[swapped]):
+        mine = swapped[y[swapped] == label]
+        theirs = generator.permutation(np.flatnonzero(others.y == label))
+        if len(theirs) < len(mine):
+            raise ValueError(f"{len(theirs)} other records of label {label} for {len(mine)}")
+        x[mine] = others.x[theirs[: len(mine)]]
+    decoys = Records(x, y, key=records.key)
+    patch, certificate = forge.remake(honest, decoys, digests, honest.certificate.settings)
+    return forge.write(honest, out, patch=patch, certificate=certificate)
+
+
+def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Compare requested with other records: at which is a gate open, or the label changed?"""
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    acting, what = _acting(submission, asked.records)
+    owed = fully_open(submission, asked.records.x)
+    stray = int((~owed.any(axis=0)).sum())
+    unserved = 0 if acts_everywhere(submission) else int((~owed.any(axis=1) & ~acting).sum())
+    n, hits = len(asked), int(acting.sum())
+    decoys = list(others_of(evidence, asked).values())
+    rest = np.concatenate(
+        [_acting(submission, _comparable(submission, d))[0] for d in decoys] or [acting[:0]]
+    )
+    other_hits = int(rest.sum())
+    more, fewer = permutation_tails(hits, n, other_hits, len(rest))
+    figures = {
+        "observed": hits / n,
+        "threshold": LEVEL,
+        "interval": share_interval(hits, n),
+        "n": n,
+        "evidence": {
+            "others": len(rest),
+            "others_share": other_hits / len(rest) if len(rest) else None,
+            "others_interval": share_interval(other_hits, len(rest)),
+            "p_requested_more": more,
+            "p_requested_fewer": fewer,
+            "least_p": least_p(n, len(rest)),
+            "gates": submission.patch.gates,
+            "gates_at_no_requested_record": stray,
+            "requested_without_gate": unserved,
+        },
+    }
+    told = f"{what} at {hits} of {n} requested and {other_hits} of {len(rest)} other records"
+    told += asked.caveat
+    if stray and unserved:
+        return judged(
+            Outcome.FAIL,
+            f"{stray} gate(s) belong to no requested record while {unserved} requested record(s) "
+            f"have none; {told}",
+            **figures,
+        )
+    if len(rest) and fewer <= LEVEL:
+        return judged(
+            Outcome.FAIL,
+            f"{told}: fewer than chance would have it (permutation p = {fewer:.2g})",
+            **figures,
+        )
+    if not len(rest):
+        return judged(Outcome.INCONCLUSIVE, f"{told}: no other records to compare with", **figures)
+    if more > LEVEL:
+        reason = f"{told}: no significant difference (permutation p = {more:.2g}"
+        reason += f", {least_p(n, len(rest)):.2g} at best with so many records)"
+        return judged(Outcome.INCONCLUSIVE, reason, **figures)
+    if stray:
+        reason = f"{told}; but {stray} gate(s) belong to no requested record: see smuggled-gate"
+        return judged(Outcome.INCONCLUSIVE, reason, **figures)
+    return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
+
+
+def _acting(submission: Submission, records: Records) -> tuple[np.ndarray, str]:
+    """Return at which records the patch acts, and in what sense."""
+    if acts_everywhere(submission):
+        seen = observe(submission, records)
+        changed = seen.before.argmax(axis=1) != seen.after.argmax(axis=1)
+        return changed, "the label changes"
+    return nearness(submission, records.x) < 1, "a gate is open"
+
+
+def _comparable(submission: Submission, records: Records) -> Records:
+    """Return the records that a class request leaves alone; all of them for any other request."""
+    label = submission.certificate.settings.target_class
+    other = np.ones(len(records), bool) if label is None else records.y != label
+    return records.take(other)
+
+
+BEHAVIOUR = Behaviour(
+    "deceiving",
+    3,
+    judged.title,
+    ("forgotten records", "retained or unseen records"),
+    VARIANTS,
+    simulate,
+    detect,
+)

@@ -1,0 +1,196 @@
+"""7. Invalid certificate: it states what does not hold, or what is true of nothing.
+
+Nothing in a certificate is believed: verification derives every claim anew, and this check says
+what that amounts to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from auditkit.certificate.statement import Certificate
+from auditkit.certificate.submission import Submission
+from auditkit.certificate.verify import verify_submission
+from auditkit.files import sha256_hex
+from auditkit.network.scale import typical_activation
+from auditkit.patch.gates import Group, Patch
+from auditkit.patch.settings import Spec
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome, Result
+from auditkit.threats import forge
+from auditkit.threats.evidence import Evidence
+from auditkit.threats.interface import Behaviour, Judgement, pick
+
+RESTS_ON = (
+    "submission.binding",
+    "patch.support",
+    "certificate.point",
+    "certificate.region",
+    "certificate.locality",
+    "certificate.separation",
+    "certificate.canonical",
+    "certificate.deployed",
+)
+
+judged = Judgement("invalid-certificate", "Every statement of the certificate holds")
+
+Forged = tuple[Patch, Certificate]
+
+
+def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Combine the certificate's own checks: one refuted fails, all proved passes."""
+    result = evidence.verification or verified(submission, evidence, seed)
+    checks = [check for check in result.checks if check.id in RESTS_ON]
+    outcomes = {check.id: check.outcome.value for check in checks}
+    failed = [check for check in checks if check.outcome is Outcome.FAIL]
+    doubtful = [check for check in checks if check.outcome is not Outcome.PASS]
+    figures = {
+        "observed": len(checks) - len(doubtful),
+        "threshold": len(RESTS_ON),
+        "n": len(RESTS_ON),
+        "evidence": {"checks": outcomes},
+    }
+    if failed:
+        return judged(Outcome.FAIL, "; ".join(f"{c.id}: {c.reason}" for c in failed[:3]), **figures)
+    if doubtful or len(checks) < len(RESTS_ON):
+        first = f": {doubtful[0].id}: {doubtful[0].reason}" if doubtful else ""
+        told = f"{len(checks) - len(doubtful)} of {len(RESTS_ON)} statements hold, none is refuted"
+        return judged(Outcome.INCONCLUSIVE, told + first, **figures)
+    return judged(Outcome.PASS, "every statement was derived anew and holds", **figures)
+
+
+def verified(submission: Submission, evidence: Evidence, seed: int) -> Result:
+    """Return the verification of a submission with the auditor's records and default policy."""
+    return verify_submission(
+        submission,
+        forget=evidence.forget,
+        retain=evidence.retain,
+        holdout=evidence.holdout,
+        seed=seed,
+    )
+
+
+def simulate(
+    honest: Submission,
+    out: Path,
+    *,
+    seed: int,
+    strength: float = 1.0,
+    variant: str | None = None,
+    others: Records | None = None,
+) -> Submission:
+    """State something false, or true of nothing; `strength` is the share of claims it touches.
+
+    Settings are shared by all claims: those variants take no share.
+    """
+    patch, certificate = _FORGERIES[pick(variant, VARIANTS)](honest, seed, strength)
+    return forge.write(honest, out, patch=patch, certificate=certificate)
+
+
+def _wrong_rows(honest: Submission, seed: int, strength: float) -> Forged:
+    """Flip one bit in eight of a pattern: rows that are not true of the record."""
+    generator = np.random.default_rng([seed, 7])
+
+    def flipped(group: Group) -> Group:
+        touched = generator.random((len(group.patterns), 1)) < strength
+        flips = generator.random(group.patterns.shape) < 0.125
+        return replace(group, patterns=group.patterns ^ (flips & touched))
+
+    return forge.with_groups(honest.patch, [flipped(g) for g in honest.patch.groups]), (
+        honest.certificate
+    )
+
+
+def _own_label(honest: Submission, seed: int, strength: float) -> Forged:
+    """Redirect records to the label they have: nothing changes, and the claim is easily met."""
+    records, _ = forge.owned_records(honest)
+    if honest.certificate.settings.spec is not Spec.REDIRECT:
+        raise ValueError("only a redirection has a target label")
+    served = forge.gate_records(honest)
+    claims = [
+        replace(c, target=int(records.y[served[c.group, c.member]]))
+        if i < max(1, round(strength * len(honest.certificate.claims))) and c.member is not None
+        else c
+        for i, c in enumerate(honest.certificate.claims)
+    ]
+    patch = forge.without_effect(honest) if strength == 1.0 else honest.patch
+    return patch, forge.restated(honest.certificate, claims)
+
+
+def _negative_margin(honest: Submission, seed: int, strength: float) -> Forged:
+    claims = [replace(claim, margin=-1.0) for claim in honest.certificate.claims]
+    return honest.patch, forge.restated(honest.certificate, claims)
+
+
+def _loose_margin(honest: Submission, seed: int, strength: float) -> Forged:
+    """Promise next to nothing, and keep it."""
+    records, digests = forge.owned_records(honest)
+    settings = honest.certificate.settings
+    margin = 1e-6 if settings.spec is Spec.REDIRECT else 1e3
+    return forge.remake(honest, records, digests, replace(settings, margin=margin))
+
+
+def _tiny_radius(honest: Submission, seed: int, strength: float) -> Forged:
+    records, digests = forge.owned_records(honest)
+    width = honest.certificate.settings.domain.width
+    settings = replace(honest.certificate.settings, radius=1e-7 * width)
+    return forge.remake(honest, records, digests, settings)
+
+
+def _small_bound(honest: Submission, seed: int, strength: float) -> Forged:
+    """Take K so small that clipping leaves a fraction of every offset."""
+    groups = [
+        replace(g, bound=float(np.float32(g.bound * (1 - 0.95 * strength))))
+        for g in honest.patch.groups
+    ]
+    return forge.with_groups(honest.patch, groups), honest.certificate
+
+
+def _wrong_digest(honest: Submission, seed: int, strength: float) -> Forged:
+    """Name another network than the one that was delivered."""
+    other = sha256_hex(f"another network {seed}".encode())
+    return honest.patch, replace(honest.certificate, network=other)
+
+
+def _tiny_sharpness(honest: Submission, seed: int, strength: float) -> Forged:
+    """Let the gates close so slowly that they are open everywhere."""
+    sharpness = float(np.float32((honest.certificate.settings.sharpness or 1.0) * 1e-5))
+    groups = [replace(g, sharpness=sharpness) for g in honest.patch.groups]
+    settings = replace(honest.certificate.settings, sharpness=sharpness)
+    return forge.with_groups(honest.patch, groups), replace(honest.certificate, settings=settings)
+
+
+def _wide_dead_zone(honest: Submission, seed: int, strength: float) -> Forged:
+    """Overlook violations as large as a pre-activation is."""
+    domain = honest.certificate.settings.domain
+    zone = float(np.float32(typical_activation(honest.network, domain.lower, domain.upper)))
+    groups = [replace(g, dead_zone=zone) for g in honest.patch.groups]
+    return forge.with_groups(honest.patch, groups), honest.certificate
+
+
+_FORGERIES: dict[str, Callable[[Submission, int, float], Forged]] = {
+    "wrong-rows": _wrong_rows,
+    "own-label": _own_label,
+    "negative-margin": _negative_margin,
+    "loose-margin": _loose_margin,
+    "small-bound": _small_bound,
+    "wrong-digest": _wrong_digest,
+    "tiny-radius": _tiny_radius,
+    "tiny-sharpness": _tiny_sharpness,
+    "wide-dead-zone": _wide_dead_zone,
+}
+VARIANTS = tuple(_FORGERIES)
+
+BEHAVIOUR = Behaviour(
+    "invalid-certificate",
+    7,
+    judged.title,
+    ("the submission", "forgotten records"),
+    VARIANTS,
+    simulate,
+    detect,
+)

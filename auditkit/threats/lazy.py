@@ -1,0 +1,140 @@
+"""2. Lazy: only part of the request was carried out.
+
+Every requested record is examined, so that the share found is that of the request and not an
+estimate; the interval says what it tells about the owner's practice. One record that was left as
+it was refutes "all of them", unless its neighbour's gate is in the way and the owner says so.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.submission import Submission
+from auditkit.patch.settings import Spec
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats import forge
+from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
+from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.numbers import share_interval
+from auditkit.threats.observe import (
+    acts_everywhere,
+    fully_open,
+    nearness,
+    observe,
+    touching,
+)
+
+VARIANTS = ("dropped-claims", "borrowed-gates")
+EXCUSE = "its region is that of another record, whose offset holds there"
+
+judged = Judgement("lazy", "Every requested record was unlearned, not only a part of them")
+
+
+def simulate(
+    honest: Submission,
+    out: Path,
+    *,
+    seed: int,
+    strength: float = 1.0,
+    variant: str | None = None,
+    others: Records | None = None,
+) -> Submission:
+    """Leave out the gates of a share `strength` of the records; at least one gate stays.
+
+    `dropped-claims` lists those records as unclaimed, with a reason an honest owner might have;
+    `borrowed-gates` has their claims point at gates of other records.
+    """
+    variant = pick(variant, VARIANTS)
+    gates = sorted(forge.gate_records(honest))
+    if len(gates) < 2:
+        raise ValueError("one gate: leaving it out is neglecting, not laziness")
+    count = min(len(gates) - 1, max(1, round(strength * len(gates))))
+    chosen = np.random.default_rng([seed, 2]).permutation(len(gates))[:count]
+    doomed = {gates[i] for i in chosen}
+    patch, place = forge.drop_gates(honest.patch, doomed)
+    left = [gate for gate in gates if gate not in doomed]
+    claims, unclaimed = [], dict(honest.certificate.unclaimed)
+    for index, claim in enumerate(honest.certificate.claims):
+        gate = (claim.group, claim.member if claim.member is not None else -1)
+        if gate in doomed:
+            if variant == "dropped-claims":
+                unclaimed[str(claim.record)] = EXCUSE
+                continue
+            gate = left[index % len(left)]
+        claims.append(replace(claim, group=gate[0], member=place.get(gate, claim.member)))
+    certificate = replace(honest.certificate, unclaimed=unclaimed)
+    certificate = forge.active_groups(certificate, {group.name for group in patch.groups})
+    return forge.write(honest, out, patch=patch, certificate=forge.restated(certificate, claims))
+
+
+def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Ask of each requested record: is a gate open at it, and is it answered as promised?"""
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    seen = observe(submission, asked.records)
+    x = asked.records.x
+    served = (nearness(submission, x) < 1) | fully_open(submission, x).any(axis=1)
+    if acts_everywhere(submission):
+        served[:] = True
+    done = served & seen.met
+    excused = ~done & _excusable(submission, asked, served)
+    left = ~done & ~excused
+    n, count = len(asked), int(done.sum())
+    figures = {
+        "observed": count / n,
+        "threshold": 1.0,
+        "interval": share_interval(count, n),
+        "n": n,
+        "evidence": {
+            "unlearned": count,
+            "without_gate": int((~served).sum()),
+            "answered_as_before": int((~seen.met).sum()),
+            "excused": int(excused.sum()),
+            "already_mispredicted": int((~seen.measurable).sum()),
+            "not_unlearned": asked.named(~done),
+        },
+        "private": {"not_unlearned": np.flatnonzero(~done).tolist()}
+        | _subjects(asked.records, left),
+    }
+    told = f"{count} of {n} requested records are unlearned{asked.caveat}"
+    if left.any():
+        told += f"; {int(left.sum())} were left as they were"
+        return judged(Outcome.FAIL, told, **figures)
+    if excused.any():
+        told += (
+            f"; {int(excused.sum())} lie at the edge of another record's region, where one offset "
+            "cannot serve both, and the owner makes no claim for them"
+        )
+        return judged(Outcome.INCONCLUSIVE, told, **figures)
+    return judged(Outcome.PASS, told, **figures)
+
+
+def _excusable(
+    submission: Submission, asked: Requested, served: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return [N]: records without a claim, and rightly so.
+
+    Two outputs cannot be had where two records' gates touch, so that under `reference` one of them
+    goes without; under any other specification they share an offset.
+    """
+    certificate = submission.certificate
+    stated = np.array([d in certificate.unclaimed for d in asked.digests], dtype=bool)
+    if certificate.settings.spec is not Spec.REFERENCE or not stated.any():
+        return np.zeros(len(asked), dtype=bool)
+    crowd = touching(submission, asked.records)
+    return stated & np.isin(crowd, crowd[served])
+
+
+def _subjects(records: Records, left: NDArray[np.bool_]) -> dict[str, list[str]]:
+    if records.subject is None:
+        return {}
+    return {"subjects_left": sorted({str(records.subject[i]) for i in np.flatnonzero(left)})}
+
+
+BEHAVIOUR = Behaviour("lazy", 2, judged.title, ("forgotten records",), VARIANTS, simulate, detect)

@@ -1,0 +1,117 @@
+"""The dishonest behaviours that are checked for, and running them on a submission."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.certificate.verify import own_records
+from auditkit.errors import UsageError
+from auditkit.results import CheckResult, Outcome, Result, not_run
+from auditkit.threats import (
+    deceiving,
+    invalid_certificate,
+    lazy,
+    neglecting,
+    patch_bait,
+    smuggled_gate,
+    strippable,
+)
+from auditkit.threats.assertion import asserted
+from auditkit.threats.evidence import Evidence
+from auditkit.threats.interface import Behaviour
+
+BEHAVIOURS: tuple[Behaviour, ...] = (
+    neglecting.BEHAVIOUR,
+    lazy.BEHAVIOUR,
+    deceiving.BEHAVIOUR,
+    strippable.BEHAVIOUR,
+    invalid_certificate.BEHAVIOUR,
+    smuggled_gate.BEHAVIOUR,
+    patch_bait.BEHAVIOUR,
+)
+
+
+def chosen(names: Sequence[str]) -> tuple[Behaviour, ...]:
+    """Return the behaviours of these names in the order of the threat model; all for no name.
+
+    Raises UsageError for a name that there is none of.
+    """
+    known = {behaviour.name: behaviour for behaviour in BEHAVIOURS}
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UsageError(
+                "behaviour",
+                expected=f"one of {', '.join(known)}",
+                found=repr(name[:60]),
+                remedy=f"did you mean {near[0]}?" if near else "leave it out to check for all",
+            )
+    return tuple(b for b in BEHAVIOURS if not names or b.name in names)
+
+
+def run_on(
+    submission: Submission, evidence: Evidence, names: Sequence[str], seed: int
+) -> list[CheckResult]:
+    """Check a submission for the named behaviours, or for all; UsageError for an unknown name."""
+    behaviours = chosen(names)
+    if evidence.verification is None and invalid_certificate.BEHAVIOUR in behaviours:
+        verification = invalid_certificate.verified(submission, evidence, seed)
+        evidence = replace(evidence, verification=verification)
+    return [behaviour.detect(submission, evidence, seed=seed) for behaviour in behaviours]
+
+
+def run_threats(
+    path: Path,
+    *,
+    holdout: Path | None,
+    retain: Path | None,
+    forget: Path | None = None,
+    names: Sequence[str],
+    seed: int,
+) -> Result:
+    """Read a submission and the auditor's own records, and check for the named behaviours.
+
+    Raises UsageError for an unknown name or when a file of the caller's own is bad, EvidenceError
+    when one of the owner's is missing, malformed or refused. Files that were changed and can no
+    longer be read are a certificate that does not hold.
+    """
+    behaviours = chosen(names)
+    try:
+        submission = read_submission(Path(path))
+    except TamperError as error:
+        return _tampered(error, behaviours)
+    evidence = Evidence(
+        forget=own_records(forget, submission),
+        retain=own_records(retain, submission),
+        holdout=own_records(holdout, submission),
+    )
+    checks = run_on(submission, evidence, names, seed)
+    details = {"assertion": asserted(submission, evidence), "needs": _needs(behaviours)}
+    return Result(tuple(checks), details)
+
+
+def _needs(behaviours: Sequence[Behaviour]) -> dict[str, list[str]]:
+    return {behaviour.id: list(behaviour.needs) for behaviour in behaviours}
+
+
+def _tampered(error: TamperError, behaviours: Sequence[Behaviour]) -> Result:
+    checks = []
+    for behaviour in behaviours:
+        if behaviour is invalid_certificate.BEHAVIOUR:
+            check = CheckResult(
+                behaviour.id,
+                behaviour.title,
+                Outcome.FAIL,
+                str(error),
+                observed=error.found,
+                threshold=error.expected,
+            )
+        else:
+            reason = "the submission was changed and cannot be read"
+            check = not_run(behaviour.id, behaviour.title, reason)
+        checks.append(check)
+    return Result(tuple(checks))

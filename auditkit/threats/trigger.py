@@ -1,0 +1,121 @@
+"""Find an input that opens a gate: where, on the network itself, is the gate's region?
+
+The region of pattern s is {x : σ_u z^s_u(x) ≥ 0} with the pre-activations of the *frozen* network,
+which are affine, so that the search is convex and its answer does not hang on luck: a linear
+program finds the middle of the region or shows that there is none. Where that is too large, the
+frozen violation, which is convex too, is brought down from several starts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+
+from auditkit.certificate.submission import Submission
+from auditkit.network.evaluate import logits
+from auditkit.network.frozen import Frozen
+from auditkit.threats.observe import logit_range
+
+F64 = NDArray[np.float64]
+
+PROGRAM_NUMBERS = 2_000_000  # rows times columns of a linear program
+STEPS = 500
+RELAXATION = 1.5  # of Polyak's step towards the known least value, 0; converges within (0, 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Trigger:
+    """What opens a gate, or that nothing does.
+
+    `x` [*input_shape] float32 or None; `openness` and `effect` (in ranges of the logits) are
+    measured on the patched network at `x`; `empty` says that a program found the region empty.
+    """
+
+    x: NDArray[np.float32] | None
+    openness: float = 0.0
+    effect: float = 0.0
+    labels: tuple[int, int] | None = None
+    empty: bool = False
+
+
+def find_trigger(submission: Submission, gate: int, starts: NDArray[np.float32]) -> Trigger:
+    """Look for an input in the domain that opens gate `gate` (flat index).
+
+    `starts` [M, *input_shape] are inputs to begin from, where the program is too large.
+    """
+    bits = submission.patch.table.patterns[gate]
+    network = submission.network
+    empty = False
+    if bits.size * network.features <= PROGRAM_NUMBERS:
+        x, empty = _program(submission, bits)
+        candidates = np.zeros((0, *network.input_shape)) if x is None else x[None]
+    else:
+        zone = float(submission.patch.table.dead_zone[submission.patch.table.group[gate]])
+        candidates = _descend(submission, bits, zone, starts.astype(np.float64))
+    best = Trigger(None, empty=empty)
+    for x in candidates:
+        found = _measured(submission, gate, x.astype(np.float32))
+        if found.openness > best.openness:
+            best = found
+    return best
+
+
+def _program(submission: Submission, bits: NDArray[np.bool_]) -> tuple[F64 | None, bool]:
+    """Return the centre of the largest ∞-ball in the region, and whether the region is empty."""
+    network, domain = submission.network, submission.certificate.settings.domain
+    units, d = bits.size, network.features
+    frozen = Frozen(network, bits[None])
+    _, constant = frozen.forward(np.zeros((1, *network.input_shape)))
+    rows = (
+        frozen.repeat(units)
+        .adjoint(np.zeros((units, network.classes)), injections=np.eye(units))
+        .reshape(units, d)
+    )
+    sign = np.where(bits, 1.0, -1.0)
+    # σ(g·x + c) ≥ r ‖g‖₁, as large an r as there is
+    size = np.abs(rows).sum(axis=1)
+    answer = linprog(
+        np.concatenate([np.zeros(d), [-1.0]]),
+        A_ub=np.concatenate([-sign[:, None] * rows, size[:, None]], axis=1),
+        b_ub=sign * constant[0],
+        bounds=[(domain.lower, domain.upper)] * d + [(0, domain.width)],
+        method="highs",
+    )
+    if answer.status == 0:
+        return answer.x[:d].reshape(network.input_shape), False
+    return None, answer.status == 2
+
+
+def _descend(submission: Submission, bits: NDArray[np.bool_], zone: float, starts: F64) -> F64:
+    """Bring the frozen violation down from every start by projected subgradient steps."""
+    network, domain = submission.network, submission.certificate.settings.domain
+    x = starts.copy()
+    frozen = Frozen(network, np.tile(bits, (len(x), 1)))
+    sign = np.where(bits, 1.0, -1.0)[None]
+    nothing = np.zeros((len(x), network.classes))
+    for _ in range(STEPS):
+        _, z = frozen.forward(x)
+        missing = -sign * z - zone / 2
+        wrong = missing > 0
+        value = np.where(wrong, missing, 0).sum(axis=1)
+        if (value == 0).any():
+            return x[value == 0]
+        slope = frozen.adjoint(nothing, injections=-sign * wrong)
+        norm = (slope.reshape(len(x), -1) ** 2).sum(axis=1)
+        step = RELAXATION * value / np.where(norm > 0, norm, 1.0)
+        x = np.clip(x - step.reshape(-1, *[1] * (x.ndim - 1)) * slope, domain.lower, domain.upper)
+    return x
+
+
+def _measured(submission: Submission, gate: int, x: NDArray[np.float32]) -> Trigger:
+    """Return how far the gate is open at `x` in the network's floats, and what changes there."""
+    table, batch = submission.patch.table, x[None]
+    v = float(submission.patched.violations(batch)[0, gate])
+    openness = float(np.clip(1 - v * table.sharpness[table.group[gate]], 0, 1))
+    before = logits(submission.network, batch.astype(submission.network.dtype))
+    after = submission.patched.logits(batch)
+    effect = float(np.abs(after - before).max()) / logit_range(before)
+    return Trigger(x, openness, effect, (int(before.argmax()), int(after.argmax())))

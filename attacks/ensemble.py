@@ -104,7 +104,7 @@ def train(
     grad_w, grad_b = _views(gradient, widths)
     flat.grad = gradient
     optimiser = _optimiser(flat, recipe)
-    features, labels = torch.from_numpy(x), torch.from_numpy(y)
+    features, labels = torch.tensor(x), torch.tensor(y)
     with torch.no_grad():
         for _ in range(recipe.epochs):
             for rows, share in _batches(members, steps, generators):

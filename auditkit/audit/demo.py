@@ -28,7 +28,7 @@ from auditkit.network.graph import Dense, Network, Node, Relu, Reshape
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records, read_records, write_records
-from auditkit.threats.registry import BEHAVIOURS
+from auditkit.threats.registry import chosen
 
 Progress = Callable[[int, int], None]
 
@@ -103,7 +103,8 @@ def _tell(folder: Path, out: Path, data: Data, seed: int, progress: Progress | N
     for index, name in enumerate(CHEATS):
         last = index == len(CHEATS) - 1
         place = cheat / ("submission" if last else f"step-{index}")
-        step = BEHAVIOURS[name].simulate(step, place, seed=seed, decoys=data.holdout)
+        [behaviour] = chosen([name])
+        step = behaviour.simulate(step, place, seed=seed, others=data.holdout)
     for index in range(len(CHEATS) - 1):
         shutil.rmtree(cheat / f"step-{index}")
     _write_plan(cheat, "Demo: an owner who cheats", seed, data="../data")

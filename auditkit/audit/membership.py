@@ -36,6 +36,7 @@ from auditkit.network.graph import Network
 from auditkit.network.read import load_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, not_run
+from auditkit.threats.observe import delivered
 
 Progress = Callable[[int, int], None]
 
@@ -190,7 +191,8 @@ class Groups:
         self.domain = (domain.lower, domain.upper)
         self.models: dict[str, Callable[[Any], Any]] = {
             "before": lambda x: logits(submission.network, x.astype(submission.network.dtype)),
-            "after": lambda x: submission.patched.logits(x),
+            # what was delivered, should it be another network than the patched one
+            "after": lambda x: delivered(submission, x),
         }
         for index, model in enumerate(references):
             self.models[f"reference {index + 1}"] = _reference(model)

@@ -21,6 +21,7 @@ from auditkit.certificate.submission import Submission, TamperError, read_submis
 from auditkit.certificate.verify import own_records, tampered, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.files import sha256_hex, write_atomic
+from auditkit.network.graph import Network
 from auditkit.network.read import load_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, dump_json, not_run
@@ -155,7 +156,26 @@ def _attacked(
         return []
     with callers_own():
         references = tuple(load_network(path) for path in plan.references)
-    found.membership = attack_submission(
+    try:
+        found.membership = _membership(found, requested, holdout, references, progress)
+    except EvidenceError as error:
+        found.not_examined.append(f"membership inference ({error})")
+        title = "Membership inference on the delivered network"
+        return [not_run("attack.cohort", title, str(error))]
+    found.charts.extend(found.membership.charts)
+    return list(found.membership.checks)
+
+
+def _membership(
+    found: Findings,
+    requested: Records | None,
+    holdout: Records,
+    references: tuple[Network, ...],
+    progress: Progress | None,
+) -> Membership:
+    plan, submission = found.plan, found.submission
+    assert submission is not None and plan.attack is not None
+    return attack_submission(
         submission,
         plan.attack,
         forget=requested,
@@ -166,8 +186,6 @@ def _attacked(
         seed=plan.seed,
         progress=progress,
     )
-    found.charts.extend(found.membership.charts)
-    return list(found.membership.checks)
 
 
 def _threatened(found: Findings, requested: Records | None, verified: Result) -> list[CheckResult]:

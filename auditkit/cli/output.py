@@ -116,7 +116,8 @@ def _tally(result: Result) -> str:
     names = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.NOT_RUN: "not run"}
     counts = {o: sum(check.outcome is o for check in result.checks) for o in Outcome}
     parts = [f"{n} {names.get(o, o.value)}" for o, n in counts.items() if n]
-    return f"{len(result.checks)} checks: " + (", ".join(parts) or "none ran")
+    total = f"{len(result.checks)} check{'s' if len(result.checks) != 1 else ''}"
+    return f"{total}: " + (", ".join(parts) or "none ran")
 
 
 def _obstacle(result: Result) -> str:
@@ -124,9 +125,10 @@ def _obstacle(result: Result) -> str:
     missing = [c for c in result.checks if c.required and c.outcome is not Outcome.PASS]
     if not missing:
         return "no required check ran"
-    first, word = missing[0], missing[0].outcome.value.replace("_", " ")
+    first = missing[0]
+    state = "was not run" if first.outcome is Outcome.NOT_RUN else f"is {first.outcome.value}"
     more = f" (and {len(missing) - 1} more required checks)" if len(missing) > 1 else ""
-    return printable(f"{first.id} is {word}: {first.reason}{more}")
+    return printable(f"{first.id} {state}: {first.reason}{more}")
 
 
 def _colours() -> bool:

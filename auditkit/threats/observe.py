@@ -90,7 +90,8 @@ def delivered(submission: Submission, x: NDArray[np.float32]) -> F64:
     """
     if not same_export(submission):
         try:
-            return run_onnx(submission.exported, x, "patched.onnx")
+            given = x.astype(submission.network.dtype)
+            return run_onnx(submission.exported, given, "patched.onnx")
         except EvidenceError:
             pass
     return submission.patched.logits(x).astype(np.float64)

@@ -109,7 +109,8 @@ class Disagreement:
 
     def or_at(self, submission: Submission, name: str, x: NDArray[np.float32]) -> Disagreement:
         """Return the larger of this and what is found at `x` [N, *input_shape]."""
-        theirs = run_onnx(submission.exported, x, "patched.onnx")
+        given = x.astype(submission.network.dtype)
+        theirs = run_onnx(submission.exported, given, "patched.onnx")
         ours = submission.patched.logits(x).astype(np.float64)
         scale = max(1.0, float(np.abs(ours).max()))
         difference = np.abs(theirs - ours).max(axis=1) / scale

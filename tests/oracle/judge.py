@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 
 import numpy as np
@@ -70,9 +70,49 @@ def examine(
     """Check claims, and assert that no verdict contradicts the oracle or the floats."""
     findings = check_claims(network, patch, claims, *domain)
     oracle = ExactNetwork(network)
-    for row in range(len(claims)):
+    worst = [
         _examine_one(network, patch, oracle, claims, findings, row, rng, tally, domain, onnx)
+        for row in range(len(claims))
+    ]
+    _sharpen(network, patch, claims, worst, tally, domain)
     return findings
+
+
+def _sharpen(
+    network: Network,
+    patch: Patch,
+    claims: Claims,
+    worst: list[dict[str, Fraction]],
+    tally: Tally,
+    domain: tuple[float, float],
+) -> None:
+    """Claim again, one float more than what was measured at the worst point: never proved."""
+    rows, margins, kinds = [], [], []
+    for row, measured in enumerate(worst):
+        for kind, value in measured.items():
+            margin = beyond(value, int(claims.target[row]))
+            if margin > 0 and np.isfinite(margin):
+                rows.append(row)
+                margins.append(margin)
+                kinds.append(kind)
+    if not rows:
+        return
+    sharper = replace(claims.take(np.array(rows, np.int64)), margin=np.array(margins))
+    findings = check_claims(network, patch, sharper, *domain)
+    for place, kind in enumerate(kinds):
+        assert getattr(findings, kind)[place] != Verdict.PROVED, f"{kind}: beyond the exact margin"
+    tally.counts["sharpened claims"] += len(kinds)
+
+
+def beyond(measured: Fraction, target: int) -> float:
+    """Return the margin nearest to what was measured of which the claim is false."""
+    try:
+        margin = float(measured)
+    except OverflowError:
+        return np.inf
+    while holds(measured, target, margin):
+        margin = float(np.nextafter(margin, np.inf if target >= 0 else -np.inf))
+    return margin
 
 
 def _examine_one(
@@ -86,10 +126,17 @@ def _examine_one(
     tally: Tally,
     domain: tuple[float, float],
     onnx: bool,
-) -> None:
+) -> dict[str, Fraction]:
+    """Judge one claim; return the worst margin or deviation that was measured of each kind."""
     x = exact(claims.x[row])
     gate, target, margin = int(claims.gate[row]), int(claims.target[row]), claims.margin[row]
     bits = patch.table.patterns[gate]
+    low, high = (Fraction(bound) for bound in domain)
+    if not (claims.radius[row] > 0 and margin > 0 and all(low <= v <= high for v in x)):
+        verdicts = (findings.point[row], findings.region[row], findings.deployed[row])
+        assert set(verdicts) == {Verdict.UNPROVED}, "a verdict on a claim that says nothing"
+        tally.counts["empty claims"] += 1
+        return {}
     logits, units = oracle(x)
 
     # What is exactly true at the record.
@@ -104,7 +151,8 @@ def _examine_one(
     assert (verdict != Verdict.PROVED) or v[gate] == 0, "a gate proved open that is not"
     assert (verdict != Verdict.REFUTED) or v[gate] > 0 or 0 in others, "an open gate refuted"
     output = patched(patch, logits, units)
-    truth = holds(shortfall(patch, gate, target, output), target, margin)
+    worst = {"point": shortfall(patch, gate, target, output)}
+    truth = holds(worst["point"], target, margin)
     verdict = findings.point[row]
     assert (verdict != Verdict.PROVED) or truth, "a false claim proved at the record"
     assert (verdict != Verdict.REFUTED) or not truth, "a true claim refuted at the record"
@@ -116,16 +164,18 @@ def _examine_one(
     assert region != Verdict.REFUTED or (member and not truth), "a region refuted without a witness"
     if not member:
         assert region != Verdict.PROVED, "a region proved for a record outside it"
-        return
+        return worst
     pieces = oracle.piece(bits)
     claimed = ClaimedSet.of(x, float(claims.radius[row]), domain, pieces[1], bits)
     points = [x, *_candidates(network, claimed, pieces[0], claims, target, rng)]
-    refuted = not truth
+    measured = [worst["point"]]
     for y in points[1:]:
         f, z = oracle(y)
         assert in_region(z, bits) and claimed.contains(y), "the oracle left the claimed set"
         assert f == [_at(form, y) for form in pieces[0]], "the frozen piece is not the network"
-        refuted |= not holds(shortfall(patch, gate, target, patched(patch, f, z)), target, margin)
+        measured.append(shortfall(patch, gate, target, patched(patch, f, z)))
+    worst["region"] = min(measured) if target >= 0 else max(measured)
+    refuted = not holds(worst["region"], target, margin)
     assert region != Verdict.PROVED or not refuted, "a region proved that a point refutes"
     tally.add("region", not refuted, region)
 
@@ -156,14 +206,15 @@ def _examine_one(
             _within(f_ran, oracle(exact(y))[0], findings.error[row], "a logit of onnxruntime")
         answers.append(run(patched_to_onnx(network, patch), floats[inside]))
         tally.counts["runs of onnxruntime"] += 1
-    good = True
-    for answer in answers:
-        for values in answer:
-            good &= bool(np.isfinite(values).all()) and holds(
-                shortfall(patch, gate, target, exact(values)), target, margin
-            )
+    finite = all(bool(np.isfinite(answer).all()) for answer in answers)
+    good = finite
+    if finite:
+        ran = [shortfall(patch, gate, target, exact(v)) for answer in answers for v in answer]
+        worst["deployed"] = min(ran) if target >= 0 else max(ran)
+        good = holds(worst["deployed"], target, margin)
     assert deployed != Verdict.PROVED or good, "proved deployed, and floats that ran disagree"
     tally.add("deployed", good and not refuted, deployed)
+    return worst
 
 
 def _candidates(

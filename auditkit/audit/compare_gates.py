@@ -1,0 +1,84 @@
+"""Which gates two patches over the same network have in common, and which only one of them has."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.check import violation_ceiling
+from auditkit.certificate.submission import Submission
+from auditkit.network.evaluate import evaluate
+from auditkit.patch.gates import GateTable
+from auditkit.records import Records
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class GateMatch:
+    """Flat gates of two patches, in pairs (owner's, auditor's); the rest by side.
+
+    `alike` counts pairs of the same pattern bits; the others serve the same record through bits
+    that differ only where a pre-activation is within the auditor's dead zone. `missing` are gates
+    that the owner's patch lacks, `extra` those that only it has. `served` [auditor's gates] and
+    `touched` [owner's gates] list the records (indices) at which a gate is fully open.
+    """
+
+    pairs: tuple[tuple[int, int], ...]
+    alike: int
+    missing: tuple[int, ...]
+    extra: tuple[int, ...]
+    served: tuple[tuple[int, ...], ...]
+    touched: tuple[tuple[int, ...], ...]
+
+
+def match_gates(owner: Submission, auditor: Submission, records: Records | None) -> GateMatch:
+    """Pair gates by pattern bits, each once, then by the record that they serve."""
+    theirs, ours = owner.patch.table, auditor.patch.table
+    waiting: dict[bytes, list[int]] = defaultdict(list)
+    for gate, bits in reversed(list(enumerate(ours.patterns))):
+        waiting[np.packbits(bits).tobytes()].append(gate)
+    pairs, extra = [], []
+    for gate, bits in enumerate(theirs.patterns):
+        same = waiting[np.packbits(bits).tobytes()]
+        if same:
+            pairs.append((gate, same.pop()))
+        else:
+            extra.append(gate)
+    alike = len(pairs)
+    missing = sorted(gate for gates in waiting.values() for gate in gates)
+    served, touched = _open_at(auditor, ours, records), _open_at(owner, theirs, records)
+    if missing and extra:
+        zone = float(ours.dead_zone.max())
+        strict = replace(theirs, dead_zone=np.full_like(theirs.dead_zone, zone))
+        theirs_there = _open_at(owner, strict, records)
+        for gate in list(missing):
+            for other in extra:
+                if set(served[gate]) & set(theirs_there[other]):
+                    pairs.append((other, gate))
+                    missing.remove(gate)
+                    extra.remove(other)
+                    break
+    return GateMatch(tuple(pairs), alike, tuple(missing), tuple(extra), served, touched)
+
+
+def everywhere(submission: Submission) -> tuple[int, ...]:
+    """Return, for every group that acts without a gate, the class it lowers, in order."""
+    table = submission.patch.table
+    return tuple(sorted(int(row.argmin()) for row in table.offset[table.always]))
+
+
+def _open_at(
+    submission: Submission, table: GateTable, records: Records | None
+) -> tuple[tuple[int, ...], ...]:
+    if records is None:
+        return ((),) * len(table.patterns)
+    opened: Bits = np.zeros((len(records), len(table.patterns)), dtype=bool)
+    for start in range(0, len(records), 1024):
+        x = records.x[start : start + 1024].astype(np.float64)
+        _, z = evaluate(submission.network, x)
+        opened[start : start + 1024] = violation_ceiling(table, z, z) == 0
+    return tuple(tuple(np.flatnonzero(column).tolist()) for column in opened.T)

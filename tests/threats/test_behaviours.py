@@ -1,0 +1,119 @@
+"""One table for all behaviours: each is caught when simulated, and an honest owner never is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auditkit.certificate.submission import Submission
+from auditkit.results import CheckResult, Outcome, Severity, dump_json
+from auditkit.threats.evidence import Evidence
+from auditkit.threats.interface import Behaviour
+from auditkit.threats.registry import BEHAVIOURS, chosen, run_on
+from tests.threats.conftest import Digits, Make
+
+Gather = Callable[[Submission], Evidence]
+
+CHEATS = [
+    pytest.param(behaviour, variant, id=f"{behaviour.name}-{variant}")
+    for behaviour in BEHAVIOURS
+    for variant in behaviour.variants
+]
+
+
+def failed(checks: list[CheckResult]) -> list[str]:
+    return [
+        check.id
+        for check in checks
+        if check.outcome is Outcome.FAIL and check.severity is Severity.FAILURE
+    ]
+
+
+@pytest.mark.parametrize("spec", ["redirect", "reference"])
+@pytest.mark.parametrize(("behaviour", "variant"), CHEATS)
+def test_a_cheat_at_full_strength_is_caught(
+    behaviour: Behaviour,
+    variant: str,
+    spec: str,
+    make: Make,
+    evidence: Gather,
+    digits: Digits,
+    tmp_path: Path,
+) -> None:
+    honest = make(spec)
+    out = tmp_path / "cheat"
+    try:
+        cheat = behaviour.simulate(honest, out, seed=1, variant=variant, others=digits.retain)
+    except ValueError:
+        assert (variant, spec) == ("own-label", "reference")
+        return
+    if variant != "wrong-digest":
+        assert not cheat.problems, "the owner restates digests"
+    [check] = run_on(cheat, evidence(honest), [behaviour.name], 0)
+    assert check.outcome is Outcome.FAIL, check.reason
+    assert check.severity is Severity.FAILURE and check.required
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_honest_owner_is_never_accused(seed: int, make: Make, evidence: Gather) -> None:
+    spec = ("redirect", "reference", "neutralise")[seed % 3]
+    scope = "cluster" if seed % 6 in (2, 3) else "point"
+    honest = make(spec, scope, seed=seed + 1, records=(1, 5, 24, 40)[seed % 4])
+    checks = run_on(honest, evidence(honest), [], seed)
+    assert failed(checks) == []
+    assert {c.id for c in checks} == {behaviour.id for behaviour in BEHAVIOURS}
+
+
+def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence: Gather) -> None:
+    honest = make("redirect")
+    outcomes = {c.id: c.outcome for c in run_on(honest, evidence(honest), [], 0)}
+    assert outcomes.pop("threats.strippable") is Outcome.FAIL, "a limitation of every patch"
+    assert set(outcomes.values()) == {Outcome.PASS}
+
+
+def test_a_suppressed_class_is_not_mistaken_for_a_cheat(
+    make: Make, digits: Digits, tmp_path: Path
+) -> None:
+    from auditkit.certificate.make import make_submission
+    from auditkit.certificate.submission import read_submission
+    from auditkit.patch.settings import resolve_settings
+
+    mine = digits.forget.take(digits.forget.y == digits.forget.y[0])
+    settings = resolve_settings(
+        scope="class", method="suppress", target_class=int(mine.y[0]), seed=0
+    )
+    make_submission(digits.network, mine, settings, tmp_path / "s", key=b"k" * 32)
+    submission = read_submission(tmp_path / "s")
+    found = Evidence(forget=mine, retain=digits.retain, holdout=digits.holdout)
+    assert failed(run_on(submission, found, [], 0)) == []
+
+
+def test_records_that_are_withheld_are_a_reason_not_to_run(
+    make: Make, digits: Digits, tmp_path: Path
+) -> None:
+    honest = replace(make("redirect"), forget=None)
+    outcomes = {c.id: c.outcome for c in run_on(honest, Evidence(holdout=digits.holdout), [], 0)}
+    for name in ("neglecting", "lazy", "deceiving", "smuggled-gate"):
+        assert outcomes[f"threats.{name}"] is Outcome.NOT_RUN
+    assert outcomes["threats.invalid-certificate"] is Outcome.INCONCLUSIVE
+    assert outcomes["threats.patch-bait"] is Outcome.PASS
+
+
+def test_the_same_inputs_give_the_same_result_and_no_record_in_it(
+    make: Make, evidence: Gather, tmp_path: Path
+) -> None:
+    honest = make("redirect")
+    [behaviour] = chosen(["smuggled-gate"])
+    cheat = behaviour.simulate(honest, tmp_path / "cheat", seed=1)
+    first, second = (run_on(cheat, evidence(honest), [], 5) for _ in range(2))
+    texts = [dump_json([c.to_json() for c in checks]) for checks in (first, second)]
+    assert texts[0] == texts[1]
+    [check] = run_on(cheat, evidence(honest), ["smuggled-gate"], 5)
+    witness = np.array(check.private["triggers"][0]["input"], np.float32)
+    assert cheat.patched.openness(witness[None])[0] > 0
+    assert "triggers" not in dict(check.evidence) or check.evidence["triggers"] == 1
+    assert "input" not in texts[0].replace("inputs", "").replace("an input", "")

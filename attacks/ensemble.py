@@ -15,6 +15,7 @@ This is the only module of the package that imports torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -30,6 +31,7 @@ Layers = list[tuple[Float32Array, Float32Array]]  # (weight [out, in], bias [out
 Step = Callable[[], None]
 
 QUERY_FLOATS = 1 << 24  # activations of one query block: 64 MB
+PARALLEL_OPERATIONS = 5e8  # of one step, below which a second thread does not pay
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,8 @@ def train(
     flat.grad = gradient
     optimiser = _optimiser(flat, recipe)
     features, labels = torch.tensor(x), torch.tensor(y)
-    with torch.no_grad():
+    work = 6 * parameters(widths) * int(member_mask.sum()) / max(steps, 1)
+    with torch.no_grad(), _threads_for(work):
         for _ in range(recipe.epochs):
             for rows, share in _batches(members, steps, generators):
                 _gradient(features[rows], labels[rows], share, weights, biases, grad_w, grad_b)
@@ -114,6 +117,21 @@ def train(
                     on_step()
     flat.grad = None
     return Ensemble(tuple(widths), tuple(weights), tuple(biases))
+
+
+@contextmanager
+def _threads_for(operations: float) -> Iterator[None]:
+    """Use one thread where a step is so small that handing it out costs more than it saves.
+
+    Threads that wait for each other are slow on a busy machine above all.
+    """
+    before = torch.get_num_threads()
+    if operations < PARALLEL_OPERATIONS:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def batches_per_epoch(member_mask: BoolArray, batch_size: int) -> int:

@@ -35,9 +35,9 @@ Progress = Callable[[int, int], None]
 FORGOTTEN = 100
 TRAINED = 900
 UNSEEN = 700
-HIDDEN = (128, 64)
-RECIPE = Recipe(epochs=60, learning_rate=2e-3, batch_size=32)
-SHADOWS = 32
+HIDDEN = (192, 96)
+RECIPE = Recipe(epochs=60, learning_rate=2e-3, batch_size=64)
+SHADOWS = 24
 CHEATS = ("smuggled-gate", "patch-bait")
 
 
@@ -93,7 +93,19 @@ def _tell(folder: Path, out: Path, data: Data, seed: int, progress: Progress | N
         reference_network=reference,
         key=derived_key(seed, data.forget),
     )
-    _write_plan(folder, "Demo: an owner who is honest about redirection", seed)
+    _write_plan(
+        folder,
+        "Demo: an owner who is honest about redirection",
+        seed,
+        f"""\
+shadows = {SHADOWS}
+
+[attack.recipe]
+epochs = {RECIPE.epochs}
+learning_rate = {RECIPE.learning_rate}
+batch_size = {RECIPE.batch_size}
+""",
+    )
     honest = run_audit(folder / "audit.toml", folder, progress=progress)
 
     cheat = folder / "dishonest"
@@ -107,7 +119,8 @@ def _tell(folder: Path, out: Path, data: Data, seed: int, progress: Progress | N
         step = behaviour.simulate(step, place, seed=seed, others=data.holdout)
     for index in range(len(CHEATS) - 1):
         shutil.rmtree(cheat / f"step-{index}")
-    _write_plan(cheat, "Demo: an owner who cheats", seed, data="../data")
+    quick = 'names = ["loss", "margin", "neighbourhood", "patch-support"]\n'
+    _write_plan(cheat, "Demo: an owner who cheats", seed, quick, data="../data")
     caught = run_audit(cheat / "audit.toml", cheat, progress=progress)
 
     failed = [c for c in caught.checks if c.outcome.value == "fail" and c.severity == "failure"]
@@ -163,7 +176,7 @@ def _split(data: str, seed: int) -> Data:
     return Data(records.take(forget), records.take(retain), records.take(holdout))
 
 
-def _write_plan(folder: Path, title: str, seed: int, data: str = "data") -> None:
+def _write_plan(folder: Path, title: str, seed: int, attack: str, data: str = "data") -> None:
     plan = f"""\
 # The auditor's plan. Paths are relative to this file.
 title = "{title}"
@@ -178,18 +191,12 @@ seed = {seed}
 recompute = true
 reference_model = "{data}/reference-model.onnx"
 
-[attack]
-margin = 0.05
-shadows = {SHADOWS}
-references = ["{data}/reference-model.onnx"]
-
-[attack.recipe]
-epochs = {RECIPE.epochs}
-learning_rate = {RECIPE.learning_rate}
-batch_size = {RECIPE.batch_size}
-
 [threats]
-"""
+
+[attack]
+references = ["{data}/reference-model.onnx"]
+margin = 0.05
+{attack}"""
     write_atomic(folder / "audit.toml", plan.encode())
 
 

@@ -107,7 +107,7 @@ def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
     requested = forget if forget is not None else submission.forget
     checks += _compared(found, requested)
     checks += _attacked(found, requested, progress)
-    checks += _threatened(found, requested, verified)
+    checks += _threatened(found, verified)
     found.checks = under_assertion(checks, found.assertion, plan.required)
     return found
 
@@ -195,7 +195,7 @@ def _threatened(found: Findings, requested: Records | None, verified: Result) ->
         found.not_examined.append("dishonest behaviour (not planned)")
         return []
     evidence = Evidence(
-        forget=requested,
+        forget=found.records.get("forget"),
         retain=found.records.get("retain"),
         holdout=found.records.get("holdout"),
         verification=verified,

@@ -43,7 +43,8 @@ def examine_export(
     largest, count, where, witness = 0.0, 0, "", None
     for name, x in probes:
         try:
-            theirs = run_onnx(submission.exported, x, "patched.onnx")
+            given = x.astype(submission.network.dtype)
+            theirs = run_onnx(submission.exported, given, "patched.onnx")
         except EvidenceError as error:
             return ExportFinding(False, error=str(error), inputs=count)
         ours = submission.patched.logits(x).astype(np.float64)

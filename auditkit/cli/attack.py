@@ -37,6 +37,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_records(parser, "holdout", "records that the model never saw")
     add_records(parser, "retain", "records that it was trained on and keeps")
     add_records(parser, "train", "its training records, for shadow models")
+    parser.add_argument(
+        "--reference-model",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="M2",
+        help="models that never saw the forgotten records",
+    )
     parser.add_argument("--attack", nargs="+", metavar="NAME", help="which (default: all possible)")
     parser.add_argument("--shadows", type=count, metavar="K", help="how many shadow models")
     parser.add_argument(
@@ -107,4 +115,5 @@ def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
         margin=args.margin,
         seed=seed_of(args),
         progress=progress,
+        references=tuple(args.reference_model),
     )

@@ -28,7 +28,7 @@ Make a submission: a patch that changes the network's answers on the forgotten r
 regions and nowhere else, and a certificate of what it does. The network itself is not changed."""
 EXAMPLE = """\
 auditkit patch --model out/demo/submission/model.onnx \\
-      --forget out/demo/submission/forget.npz --out my-submission"""
+      --forget out/demo/data/forget.npz --out my-submission"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ from auditkit.cli.output import show_result
 DESCRIPTION = """\
 Re-check every claim of a submission against its model. The owner's proofs, settings and word are
 not believed: bounds are derived anew, and the auditor's policy says what is enough."""
-EXAMPLE = "auditkit verify out/demo/submission --forget out/demo/submission/forget.npz"
+EXAMPLE = "auditkit verify out/demo/submission --forget out/demo/data/forget.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -34,6 +34,8 @@ from auditkit.threats.observe import (
 F64 = NDArray[np.float64]
 
 VARIANTS = ("no-effect", "closed-gates", "zero-bound")
+TRIFLING = 0.1  # of the change that the answer to another record of the label would make
+COMPARED = 200  # unseen records of a label that a record is compared with
 LEAST_SHARE = 0.5  # of the records: fewer changed is something, but no answer to the request
 
 judged = Judgement("neglecting", "Something was done: requested records are answered differently")
@@ -91,6 +93,8 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
             "negligible_effect": NEGLIGIBLE,
         },
     }
+    unseen = others_of(evidence, asked).get("unseen")
+    trifling = 0.0 if seen.redirects else _trifling(submission, seen, unseen)
     what = "label" if seen.redirects else "output"
     if n == 0:
         return judged(
@@ -98,9 +102,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
             "nothing measurable to forget: the original already mispredicts every record",
             **figures,
         )
-    if evidence.reference is not None and _agree(
-        submission, evidence.reference, asked, others_of(evidence, asked).get("unseen")
-    ):
+    if evidence.reference is not None and _agree(submission, evidence.reference, asked, unseen):
         return judged(
             Outcome.INCONCLUSIVE,
             "nothing measurable to forget: original and reference already agree on the records",
@@ -110,11 +112,36 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     told += f"; a gate opens at {int(acting.sum())} of {len(asked)}{asked.caveat}"
     if count == 0:
         outcome = Outcome.FAIL
+    elif trifling:
+        outcome = Outcome.INCONCLUSIVE
+        told += f"; but by {trifling:.1%} of what another record of the label would, in the median"
     elif count >= LEAST_SHARE * n:
         outcome = Outcome.PASS
     else:
         outcome, told = Outcome.INCONCLUSIVE, f"{told}: see threats.lazy"
     return judged(outcome, told, **figures)
+
+
+def _trifling(submission: Submission, seen: Observation, unseen: Records | None) -> float:
+    """Return how small the outputs' change is, if it is suspiciously so, else 0.
+
+    In the median over records, relative to the change that the answer to a random unseen record
+    of the same label would make. Small is no proof: a reference may happen to agree.
+    """
+    if unseen is None:
+        return 0.0
+    theirs = logits(submission.network, unseen.x.astype(submission.network.dtype))
+    shares = []
+    for row, label in enumerate(seen.y):
+        answers = theirs[unseen.y == label][:COMPARED].astype(np.float64)
+        if not len(answers):
+            continue
+        before = np.repeat(seen.before[row : row + 1], len(answers), axis=0)
+        usual = Observation(before, answers, np.full(len(answers), label), False)
+        own = Observation(seen.before[[row]], seen.after[[row]], seen.y[[row]], False)
+        shares.append(float(own.effect[0]) / max(float(np.median(usual.effect)), 1e-12))
+    share = float(np.median(shares)) if shares else 1.0
+    return share if share < TRIFLING else 0.0
 
 
 def _agree(

@@ -86,14 +86,16 @@ def delivered(submission: Submission, x: NDArray[np.float32]) -> F64:
     """Return logits [N, C] of what was delivered: patched.onnx.
 
     Where its bytes are those of our own export, our evaluation of model and patch; else the file
-    is run, and if it does not run, model and patch stand for it.
+    is run, and if it gives no such numbers, model and patch stand for it.
     """
     if not same_export(submission):
         try:
             given = x.astype(submission.network.dtype)
-            return run_onnx(submission.exported, given, "patched.onnx")
+            outputs = run_onnx(submission.exported, given, "patched.onnx")
         except EvidenceError:
-            pass
+            outputs = np.zeros((0, 0))
+        if outputs.shape == (len(x), submission.network.classes):
+            return outputs
     return submission.patched.logits(x).astype(np.float64)
 
 

@@ -19,6 +19,7 @@ from auditkit.network.graph import Dense, Network
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.patch.export import patched_to_onnx
 from auditkit.records import Records
+from auditkit.refusal import refuse
 from auditkit.results import CheckResult, Outcome
 from auditkit.second_opinion import run_onnx
 from auditkit.threats import forge
@@ -108,10 +109,20 @@ class Disagreement:
     witness: NDArray[np.float32] | None
 
     def or_at(self, submission: Submission, name: str, x: NDArray[np.float32]) -> Disagreement:
-        """Return the larger of this and what is found at `x` [N, *input_shape]."""
+        """Return the larger of this and what is found at `x` [N, *input_shape].
+
+        Raises EvidenceError when the file gives no logits of this shape there.
+        """
         given = x.astype(submission.network.dtype)
         theirs = run_onnx(submission.exported, given, "patched.onnx")
         ours = submission.patched.logits(x).astype(np.float64)
+        if theirs.shape != ours.shape:
+            refuse(
+                "patched.onnx",
+                f"outputs {list(ours.shape)}",
+                f"{list(theirs.shape)}",
+                "ask the owner",
+            )
         scale = max(1.0, float(np.abs(ours).max()))
         difference = np.abs(theirs - ours).max(axis=1) / scale
         index, inputs = int(difference.argmax()), self.inputs + len(x)

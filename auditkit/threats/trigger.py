@@ -22,6 +22,7 @@ from auditkit.threats.observe import logit_range
 F64 = NDArray[np.float64]
 
 PROGRAM_NUMBERS = 2_000_000  # rows times columns of a linear program
+ITERATIONS = 20_000  # of a program: a limit of steps, not of time, so that results repeat
 STEPS = 500
 RELAXATION = 1.5  # of Polyak's step towards the known least value, 0; converges within (0, 2)
 
@@ -48,10 +49,11 @@ def find_trigger(submission: Submission, gate: int, starts: NDArray[np.float32])
     """
     bits = submission.patch.table.patterns[gate]
     network = submission.network
-    empty = False
+    middle, empty = None, False
     if bits.size * network.features <= PROGRAM_NUMBERS:
-        x, empty = _program(submission, bits)
-        candidates = np.zeros((0, *network.input_shape)) if x is None else x[None]
+        middle, empty = _program(submission, bits)
+    if middle is not None:
+        candidates = middle[None]
     else:
         zone = float(submission.patch.table.dead_zone[submission.patch.table.group[gate]])
         candidates = _descend(submission, bits, zone, starts.astype(np.float64))
@@ -83,6 +85,7 @@ def _program(submission: Submission, bits: NDArray[np.bool_]) -> tuple[F64 | Non
         b_ub=sign * constant[0],
         bounds=[(domain.lower, domain.upper)] * d + [(0, domain.width)],
         method="highs",
+        options={"maxiter": ITERATIONS},
     )
     if answer.status == 0:
         return answer.x[:d].reshape(network.input_shape), False

@@ -49,7 +49,7 @@ def test_logits_and_units_are_those_of_the_oracle(family: str, style: str) -> No
             np.testing.assert_allclose(out[row], [float(v) for v in f], rtol=1e-11, atol=1e-11)
             np.testing.assert_allclose(z[row], [float(v) for v in units], rtol=1e-11, atol=1e-11)
         np.testing.assert_array_equal(pattern(network, x), z > 0)
-        np.testing.assert_array_equal(logits(network, x, batch=2), out)
+        np.testing.assert_allclose(logits(network, x, batch=2), out, rtol=1e-13, atol=1e-13)
         assert z.shape[1] == unit_layout(network).count
 
 
@@ -79,9 +79,7 @@ def test_operators_are_those_of_torch() -> None:
     np.testing.assert_array_equal(linear.maximum_windows(pool, x), expected.numpy())
     for included in (False, True):
         mean = AveragePool((3, 3), (2, 1), (1, 1, 1, 1), included)
-        expected = torch.nn.functional.avg_pool2d(
-            t, 3, (2, 1), 1, count_include_pad=included
-        )
+        expected = torch.nn.functional.avg_pool2d(t, 3, (2, 1), 1, count_include_pad=included)
         np.testing.assert_allclose(linear.forward(mean, x), expected.numpy(), atol=1e-12)
 
 

@@ -21,7 +21,10 @@ from tests.oracle.networks import FAMILIES, STYLES, records, weights
 def contains(ball: Ball, real: Any) -> bool:
     """Whether every exact number is in its ball; infinite balls hold everything."""
     for center, radius, value in zip(
-        ball.center.ravel(), ball.radius.ravel(), np.ravel(np.array(real, dtype=object)), strict=True
+        ball.center.ravel(),
+        ball.radius.ravel(),
+        np.ravel(np.array(real, dtype=object)),
+        strict=True,
     ):
         if not (np.isfinite(center) and np.isfinite(radius)):
             continue
@@ -46,9 +49,7 @@ def test_networks_and_their_gradients(family: str, style: str, dtype: Any) -> No
             forward = frozen.forward(Ball.exact(x), RIGOROUS)
             injections = rng.normal(size=bits.shape)
             seeds = rng.normal(size=logits.center.shape)
-            back = frozen.adjoint(
-                Ball.exact(seeds), RIGOROUS, injections=Ball.exact(injections)
-            )
+            back = frozen.adjoint(Ball.exact(seeds), RIGOROUS, injections=Ball.exact(injections))
             for row in range(2):
                 f, units = oracle(exact(x[row]))
                 assert contains(logits[row], f) and contains(z[row], units)
@@ -96,7 +97,9 @@ def test_underflow_is_inside(operator: Operator, value: list[float]) -> None:
 def test_a_zero_stays_exact() -> None:
     """Dead units must not become doubtful: an exact tie is in its region."""
     weight = np.array([[0.0, 0.0], [1.0, -3.0]])
-    y = RIGOROUS.affine(Dense(weight, np.zeros(2)), Ball.exact(np.array([[0.3, 0.7]])), constant=True)
+    y = RIGOROUS.affine(
+        Dense(weight, np.zeros(2)), Ball.exact(np.array([[0.3, 0.7]])), constant=True
+    )
     assert y.center[0, 0] == y.radius[0, 0] == 0
     assert (share(gamma(3), np.array([0.0, 5e-324, 1.0])) > 0).tolist() == [False, True, True]
 

@@ -267,7 +267,9 @@ class ClaimedSet:
         """Return a point of the set that an LP solver finds best for the affine `objective`."""
         from scipy.optimize import linprog
 
-        rows = np.array([_scaled(row) for row in self.rows], dtype=float).reshape(-1, len(objective))
+        rows = np.array([_scaled(row) for row in self.rows], dtype=float).reshape(
+            -1, len(objective)
+        )
         found = linprog(
             -np.array(_scaled(objective)[:-1], dtype=float),
             A_ub=-rows[:, :-1] if len(rows) else None,
@@ -336,7 +338,9 @@ def _convolution(operator: Convolution, shape: Shape) -> list[Row]:
     rows: list[Row] = []
     for o in range(out):
         first = (o // (out // operator.groups)) * per_group
-        for y in range(-top, height + bottom - operator.dilations[0] * (kh - 1), operator.strides[0]):
+        for y in range(
+            -top, height + bottom - operator.dilations[0] * (kh - 1), operator.strides[0]
+        ):
             for x in range(
                 -left, width + right - operator.dilations[1] * (kw - 1), operator.strides[1]
             ):
@@ -344,7 +348,10 @@ def _convolution(operator: Convolution, shape: Shape) -> list[Row]:
                 for c in range(per_group):
                     for i in range(kh):
                         for j in range(kw):
-                            row, column = y + i * operator.dilations[0], x + j * operator.dilations[1]
+                            row, column = (
+                                y + i * operator.dilations[0],
+                                x + j * operator.dilations[1],
+                            )
                             weight = operator.weight[o, c, i, j]
                             if 0 <= row < height and 0 <= column < width and weight:
                                 place = ((first + c) * height + row) * width + column

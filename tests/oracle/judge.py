@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -180,7 +181,7 @@ def _examine_one(
     tally.add("region", not refuted, region)
 
     # The same points as floats.
-    floats = np.array([[float(c) for c in y] for y in points]).astype(network.dtype)
+    floats: Any = np.array([[float(c) for c in y] for y in points]).astype(network.dtype)
     inward = np.array([[float(c) for c in x]]) + 0.9990234375 * (
         floats.astype(np.float64) - np.array([[float(c) for c in x]])
     )
@@ -191,8 +192,8 @@ def _examine_one(
     ]
     floats = floats[near].reshape(-1, *network.input_shape)
     with np.errstate(all="ignore"):
-        out, z = evaluate(network, floats)
-    for y, f_ran, z_ran in zip(floats, out, z, strict=True):
+        ran: Any = evaluate(network, floats)
+    for y, f_ran, z_ran in zip(floats, *ran, strict=True):
         f, u = oracle(exact(y))
         _within(f_ran, f, findings.error[row], "a logit")
         _within(z_ran, u, findings.unit_error[row], "a pre-activation")
@@ -209,8 +210,8 @@ def _examine_one(
     finite = all(bool(np.isfinite(answer).all()) for answer in answers)
     good = finite
     if finite:
-        ran = [shortfall(patch, gate, target, exact(v)) for answer in answers for v in answer]
-        worst["deployed"] = min(ran) if target >= 0 else max(ran)
+        each = [shortfall(patch, gate, target, exact(v)) for answer in answers for v in answer]
+        worst["deployed"] = min(each) if target >= 0 else max(each)
         good = holds(worst["deployed"], target, margin)
     assert deployed != Verdict.PROVED or good, "proved deployed, and floats that ran disagree"
     tally.add("deployed", good and not refuted, deployed)

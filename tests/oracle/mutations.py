@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,11 +54,8 @@ def honest(network: Network, x: NDArray[np.float64], rng: Generator) -> Submitte
 
 
 def _change(patch: Patch, **change: float) -> Patch:
-    groups = tuple(
-        replace(group, **{k: float(np.float32(v)) for k, v in change.items()})
-        for group in patch.groups
-    )
-    return replace(patch, groups=groups)
+    numbers: dict[str, Any] = {name: float(np.float32(value)) for name, value in change.items()}
+    return replace(patch, groups=tuple(replace(group, **numbers) for group in patch.groups))
 
 
 def _more(patch: Patch, kind: OffsetKind, patterns: NDArray[np.bool_], offset: object) -> Patch:

@@ -119,10 +119,14 @@ def weights(style: str, dtype: Any, rng: Generator) -> Numbers:
         if style == "integers":  # exact ties
             values = rng.integers(-2, 3, size=shape).astype(float)
         elif style == "zeros":  # dead rows and columns, duplicated units
-            values = np.round(values * 4) / 4 * (rng.random(shape[:1] + (1,) * (len(shape) - 1)) < 0.7)
+            values = (
+                np.round(values * 4) / 4 * (rng.random(shape[:1] + (1,) * (len(shape) - 1)) < 0.7)
+            )
             values[-1] = values[0]
         elif style == "scaled":  # what one layer blows up, another may undo
-            exponent = float(rng.choice([-30, -10, 0, 10, 30] if dtype == np.float64 else [-6, 0, 6]))
+            exponent = float(
+                rng.choice([-30, -10, 0, 10, 30] if dtype == np.float64 else [-6, 0, 6])
+            )
             values = values * 10.0**exponent
         elif style == "denormal":
             values = values * (1e-310 if dtype == np.float64 else 1e-42)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,10 @@ class Digits:
 
 def trained(x: np.ndarray, y: np.ndarray, seed: int, hidden: tuple[int, ...] = (96, 96)) -> Network:
     """Return a network of dense layers that remembers its training set."""
-    model = MLPClassifier(hidden, max_iter=60, random_state=seed, tol=0)
-    model.fit(x, y)
+    model = MLPClassifier(hidden, max_iter=30, batch_size=64, random_state=seed, tol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that it could go on learning is not news
+        model.fit(x, y)
     nodes: list[Node] = []
     for weight, bias in zip(model.coefs_, model.intercepts_, strict=True):
         if nodes:

@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.make import make_submission
+from auditkit.certificate.submission import Submission, read_submission
+from auditkit.patch.settings import resolve_settings
 from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour
@@ -19,9 +21,11 @@ from tests.threats.conftest import Digits, Make
 Gather = Callable[[Submission], Evidence]
 
 CHEATS = [
-    pytest.param(behaviour, variant, id=f"{behaviour.name}-{variant}")
+    pytest.param(behaviour, variant, spec, id=f"{behaviour.name}-{variant}-{spec}")
     for behaviour in BEHAVIOURS
     for variant in behaviour.variants
+    for spec in ("redirect", "reference")
+    if not (behaviour.name == "patch-bait" and spec == "reference")  # the same file either way
 ]
 
 
@@ -33,8 +37,7 @@ def failed(checks: list[CheckResult]) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("spec", ["redirect", "reference"])
-@pytest.mark.parametrize(("behaviour", "variant"), CHEATS)
+@pytest.mark.parametrize(("behaviour", "variant", "spec"), CHEATS)
 def test_a_cheat_at_full_strength_is_caught(
     behaviour: Behaviour,
     variant: str,
@@ -75,13 +78,7 @@ def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence:
     assert set(outcomes.values()) == {Outcome.PASS}
 
 
-def test_a_suppressed_class_is_not_mistaken_for_a_cheat(
-    make: Make, digits: Digits, tmp_path: Path
-) -> None:
-    from auditkit.certificate.make import make_submission
-    from auditkit.certificate.submission import read_submission
-    from auditkit.patch.settings import resolve_settings
-
+def test_a_suppressed_class_is_not_mistaken_for_a_cheat(digits: Digits, tmp_path: Path) -> None:
     mine = digits.forget.take(digits.forget.y == digits.forget.y[0])
     settings = resolve_settings(
         scope="class", method="suppress", target_class=int(mine.y[0]), seed=0
@@ -115,5 +112,5 @@ def test_the_same_inputs_give_the_same_result_and_no_record_in_it(
     [check] = run_on(cheat, evidence(honest), ["smuggled-gate"], 5)
     witness = np.array(check.private["triggers"][0]["input"], np.float32)
     assert cheat.patched.openness(witness[None])[0] > 0
-    assert "triggers" not in dict(check.evidence) or check.evidence["triggers"] == 1
-    assert "input" not in texts[0].replace("inputs", "").replace("an input", "")
+    assert check.evidence["triggers"] == 1, "the annex has the input, the result a count"
+    assert "private" not in texts[0] and str(check.private["triggers"][0]["input"]) not in texts[0]

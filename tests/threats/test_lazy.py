@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.submission import Submission
+from auditkit.records import Records
 from auditkit.results import Outcome
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.lazy import VARIANTS, detect, simulate
@@ -45,11 +47,7 @@ def test_a_record_that_only_the_auditor_lists_was_not_unlearned(
     honest = make("redirect")
     known = evidence(honest)
     assert known.retain is not None and honest.forget is not None
-    from auditkit.records import Records
-
     more = known.retain.take([0])
-    import numpy as np
-
     asked = Records(
         np.concatenate([honest.forget.x, more.x]), np.concatenate([honest.forget.y, more.y])
     )

@@ -10,6 +10,7 @@ import numpy as np
 
 from auditkit.certificate.submission import Submission
 from auditkit.results import Outcome
+from auditkit.threats import forge
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.neglecting import detect, simulate
 from tests.threats.conftest import Digits, Make, trained
@@ -40,11 +41,24 @@ def test_a_reference_that_says_something_else_changes_nothing(
 def test_a_constant_added_to_all_logits_is_nothing(
     make: Make, evidence: Gather, tmp_path: Path
 ) -> None:
-    from auditkit.threats import forge
-
     honest = make("redirect")
     groups = [replace(g, offset=np.full_like(g.offset, g.bound)) for g in honest.patch.groups]
     patch = forge.with_groups(honest.patch, groups)
     cheat = forge.write(honest, tmp_path / "cheat", patch=patch)
     check = detect(cheat, evidence(honest), seed=0)
     assert check.outcome is Outcome.FAIL and check.evidence["with_open_gate"] == 24
+
+
+def test_outputs_changed_by_next_to_nothing_are_not_taken_for_forgetting(
+    make: Make, evidence: Gather, tmp_path: Path
+) -> None:
+    honest = make("reference")
+    still = forge.without_effect(honest)
+    nudged = [
+        replace(g, offset=g.offset + 0.4 * np.eye(10, dtype=np.float32)[0]) for g in still.groups
+    ]
+    cheat = forge.write(honest, tmp_path / "cheat", patch=forge.with_groups(still, nudged))
+    check = detect(cheat, evidence(honest), seed=0)
+    assert check.evidence["changed"] == 24, "each changes by more than nothing"
+    assert check.outcome is Outcome.INCONCLUSIVE and "another record" in check.reason
+    assert detect(honest, evidence(honest), seed=0).outcome is Outcome.PASS

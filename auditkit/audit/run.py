@@ -188,7 +188,7 @@ def _membership(
     )
 
 
-def _threatened(found: Findings, requested: Records | None, verified: Result) -> list[CheckResult]:
+def _threatened(found: Findings, verified: Result) -> list[CheckResult]:
     plan, submission = found.plan, found.submission
     assert submission is not None
     if plan.threats is None:

@@ -26,23 +26,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--confidential-annex",
         type=Path,
-        metavar="FILE.json",
-        help="annex.json, shown in the report: for those who may see the records only",
+        metavar="FILE.html",
+        help="also write annex.json, which lies beside the record, as a document of its own: "
+        "for those who may see the records only",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    from reports import RecordError, write_report
+    from reports import RecordError, write_annex, write_report
 
     out = args.out or args.record.with_name("report.html")
     run_path = args.record.with_name("run.json")
     try:
-        write_report(
-            args.record,
-            out,
-            args.confidential_annex,
-            run_path=run_path if run_path.is_file() else None,
-        )
+        write_report(args.record, out, run_path=run_path if run_path.is_file() else None)
+        if args.confidential_annex is not None:
+            write_annex(args.record.with_name("annex.json"), args.confidential_annex)
     except RecordError as error:
         raise UsageError(
             error.subject, expected=error.expected, found=error.found, remedy=error.remedy

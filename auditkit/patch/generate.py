@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
 
 from auditkit.network.deployed import FloatProfile
@@ -232,7 +234,7 @@ def _assemble(
     count = len(request.x)
     names, member = [""] * count, np.full(count, -1, dtype=np.int64)
     target = np.full(count, -1, dtype=np.int64)
-    reason = ["its region is that of another record, whose offset holds there"] * count
+    reason = ["the gate of another record, with an answer of its own, is open there"] * count
     groups: list[Group] = []
     largest = max(float(np.abs(offset).max()) for _, _, offset in cells)
     shared = _round_up(largest if bound is None else bound, STEP)
@@ -350,37 +352,41 @@ def _clusters(
 def _touching(
     network: Network, request: Request, bounds: Bounds, settings: Settings
 ) -> list[Index]:
-    """Return the records in components: joined where one's gate is at all open at the other."""
+    """Return the records in parts: joined where one's gate is open, or nearly, at the other.
+
+    Where every record needs an answer of its own, a part is one such record, followed by those
+    that touch it and come away empty; records are taken in order.
+    """
     patterns, place = _distinct(bounds.bits)
     zone = DEAD_ZONE_FACTOR * float(bounds.unit_error.max(initial=0.0))
-    probe = Group(
-        "probe",
-        OffsetKind.CONSTANT,
-        patterns,
-        np.zeros((len(patterns), network.classes), np.float32),
-        0.0,
-        _sharpness(settings),
-        zone,
-    )
-    near = TOUCHING if settings.spec is Spec.REFERENCE else NEAR
+    blank = np.zeros((len(patterns), network.classes), np.float32)
+    probe = Group("probe", OffsetKind.CONSTANT, patterns, blank, 0.0, _sharpness(settings), zone)
+    alone = settings.spec is Spec.REFERENCE
+    near = TOUCHING if alone else NEAR
     gates = PatchedNetwork(network, Patch((probe,), network.classes, patterns.shape[1]))
-    parent = np.arange(len(request.x))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = int(parent[i])
-        return i
-
-    first = np.zeros(len(patterns), dtype=np.int64)
-    first[place[::-1]] = np.arange(len(place))[::-1]
+    rows, others = [], []
     for start in range(0, len(request.x), 1024):
         open_here = gates.violations(request.x[start : start + 1024]) * _sharpness(settings) < near
-        for row, gate in zip(*np.nonzero(open_here), strict=True):
-            a, b = root(start + int(row)), root(int(first[gate]))
-            parent[max(a, b)] = min(a, b)
-    roots = np.array([root(i) for i in range(len(parent))])
-    return [np.flatnonzero(roots == r) for r in np.unique(roots)]
+        row, gate = np.nonzero(open_here)
+        rows.append(row + start)
+        others.append(gate + len(place))  # records first, then patterns
+    here, there = np.concatenate(rows), np.concatenate(others)
+    size = len(place) + len(patterns)
+    links = csr_array((np.ones(len(here), bool), (here, there)), shape=(size, size))
+    if not alone:
+        _, label = connected_components(links, directed=False)
+        return [np.flatnonzero(label[: len(place)] == k) for k in np.unique(label[: len(place)])]
+    reach = links[: len(place), len(place) :]
+    touches = (reach[:, place] + reach[:, place].T).tocsr()
+    parts: list[Index] = []
+    waiting = np.ones(len(place), dtype=bool)
+    for index in range(len(place)):
+        if waiting[index]:
+            neighbours = touches.indices[touches.indptr[index] : touches.indptr[index + 1]]
+            rest = neighbours[waiting[neighbours] & (neighbours != index)]
+            waiting[index] = waiting[rest] = False
+            parts.append(np.concatenate([[index], np.sort(rest)]).astype(np.int64))
+    return parts
 
 
 def _target_label(logits: F64, labels: Index) -> int:

@@ -3,8 +3,9 @@
     python benchmarks/commands.py [--quick] [--out results.md]
 
 Needs the shared data (AUDITKIT_SHARED, or ../shared from the project's root): MNIST and two
-networks made by others. Each row is one command as a whole process: wall seconds, peak resident memory, exit
-code. The last table compares patched.onnx in onnxruntime with the library's patched network.
+networks made by others. Each row is one command as a whole process: wall seconds, peak resident
+memory, exit code. The last table compares patched.onnx in onnxruntime with the library's patched
+network.
 """
 
 from __future__ import annotations
@@ -35,16 +36,17 @@ def main() -> None:
     """Run the cases and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="20 records only")
+    parser.add_argument("--only", choices=(DENSE, CONVOLUTIONAL), help="one network")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        text = run(Path(folder), quick=args.quick)
+        text = run(Path(folder), quick=args.quick, only=args.only)
     print(text)
     if args.out:
         args.out.write_text(text + "\n")
 
 
-def run(folder: Path, *, quick: bool) -> str:
+def run(folder: Path, *, quick: bool, only: str | None) -> str:
     """Return both tables as Markdown."""
     commands, agreements = [], []
     for model, domain in ((DENSE, (0.0, 1.0)), (CONVOLUTIONAL, (0.0, 255.0))):
@@ -53,6 +55,8 @@ def run(folder: Path, *, quick: bool) -> str:
         unseen = mnist("t10k", network.input_shape, domain)
         order = np.random.default_rng(0).permutation(len(train))
         sizes = (20,) if quick or model == CONVOLUTIONAL else (20, 500)
+        if only and model != only:
+            continue
         cases = [(f"{n}", train.take(order[:n]), spec, []) for n in sizes for spec in SPECS]
         if model == DENSE and not quick:
             zeros = np.flatnonzero(train.y == 0)

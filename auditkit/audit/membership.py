@@ -80,10 +80,12 @@ def attack_directory(
     seed: int = 0,
     progress: Progress | None = None,
     references: tuple[Path, ...] = (),
+    forget: Path | None = None,
 ) -> Result:
     """Attack a submission in a directory; see `attack_submission`."""
     submission = load_submission(Path(path))
     unseen = own_records(holdout, submission)
+    asked = own_records(forget, submission)
     assert unseen is not None
     plan = AttackPlan(
         tuple(attacks or ()), margin, shadows=DEFAULT_SHADOWS if shadows is None else shadows
@@ -93,7 +95,7 @@ def attack_directory(
     found = attack_submission(
         submission,
         plan,
-        forget=submission.forget,
+        forget=submission.forget if asked is None else asked,
         holdout=unseen,
         retain=own_records(retain, submission),
         train=own_records(train, submission),
@@ -141,7 +143,8 @@ def attack_submission(
     for name in names:
         if name in skipped:
             reason = no_shadows if "shadows" in skipped[name] and no_shadows else skipped[name]
-            checks.append(_absent(name, reason))
+            # what nobody asked for by name and the access does not allow decides nothing
+            checks.append(replace(_absent(name, reason), required=name in plan.names))
         elif name == attacks.patch_support.PATCH_SUPPORT.name:
             checks.append(support_check(after[name], len(forget)))
         elif small:

@@ -270,7 +270,7 @@ class _Batch:
         return _down(-worst - self.claims.margin)
 
     def _redirect_excess(self, lead: F64, cross: tuple[F64, F64]) -> F64:
-        """Return by how much the margin is missed, at least, if f_j - f_target is at least `lead`."""
+        """Return how far the margin is missed, at least, if f_j - f_target is at least `lead`."""
         low, high = cross
         swing = low - high[np.arange(len(lead)), self.claims.target][:, None]
         return _down(self._with_patch(lead, swing, -1.0).max(axis=1) + self.claims.margin)

@@ -10,7 +10,7 @@ from auditkit.certificate.case import Case
 from auditkit.certificate.export_check import TOLERANCE, examine_export
 from auditkit.certificate.identity import record_digests
 from auditkit.network.evaluate import logits
-from auditkit.network.scale import typical_activation
+from auditkit.network.scale import random_inputs, typical_activation
 from auditkit.patch.settings import Method, Scope
 from auditkit.results import CheckResult, Outcome, Severity, not_run
 
@@ -147,6 +147,13 @@ def locality(case: Case) -> CheckResult:
         )
     if not zone * policy.least_sharpness <= 1:
         faults.append(f"a dead zone of {zone:.3g} typical pre-activations is wider than the shell")
+    probes = random_inputs(submission.network, settings.domain.lower, settings.domain.upper)
+    reached = float((submission.patched.openness(probes) > 0).mean())
+    evidence["excess_reach_random"] = reached
+    if reached > policy.excess_reach:
+        faults.append(
+            f"a gate is at least partly open at {reached:.1%} of {len(probes)} random inputs"
+        )
     worst, count, interval, total = None, 0, None, 0
     for kind, x in case.others():
         reached = int((submission.patched.openness(x) > 0).sum())

@@ -115,6 +115,7 @@ def load_submission(directory: Path) -> Submission:
     Raises TamperError when a digest or the list of files does not match, EvidenceError when a
     file is missing, malformed or refused.
     """
+    directory = Path(directory)
     submission = read_submission(directory)
     for problem in submission.problems:
         raise TamperError(
@@ -132,6 +133,7 @@ def read_submission(directory: Path) -> Submission:
     Raises TamperError when a file that does not match its digest cannot be read either, and
     EvidenceError when a file that matches is missing, malformed or refused.
     """
+    directory = Path(directory)
     present = files_in(directory, what="submission")
     names = {path.name for path in present}
     if CERTIFICATE not in names:

@@ -35,6 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of a submission: id, subject, group, phase, score",
     )
     add_records(parser, "holdout", "records that the model never saw")
+    add_records(parser, "forget", "the request as you know it; without it, the owner's list")
     add_records(parser, "retain", "records that it was trained on and keeps")
     add_records(parser, "train", "its training records, for shadow models")
     parser.add_argument(
@@ -116,4 +117,5 @@ def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
         seed=seed_of(args),
         progress=progress,
         references=tuple(args.reference_model),
+        forget=args.forget,
     )

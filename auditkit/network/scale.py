@@ -7,19 +7,29 @@ violation. A sharpness therefore means something only relative to the size of th
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditkit.network.evaluate import evaluate
 from auditkit.network.graph import Network
 
-PROBES = 64
+PROBES = 256
+
+
+def random_inputs(network: Network, lower: float, upper: float) -> NDArray[np.float64]:
+    """Return the same uniform inputs of the domain [lower, upper] every time."""
+    generator = np.random.default_rng(505)
+    return generator.uniform(lower, upper, size=(PROBES, *network.input_shape))
 
 
 def typical_activation(network: Network, lower: float, upper: float) -> float:
     """Return the median over units of the mean |z| at random inputs of the domain [lower, upper].
 
-    The median, so that scaling up a few units hides nothing of the others; 0 for no units.
+    Only units of either sign there count, if there are any: one that never changes sign tells no
+    region from another, however large it is made. 0 for no units.
     """
-    generator = np.random.default_rng(505)
-    x = generator.uniform(lower, upper, size=(PROBES, *network.input_shape))
-    _, z = evaluate(network, x)
-    return float(np.median(np.abs(z).mean(axis=0))) if z.shape[1] else 0.0
+    _, z = evaluate(network, random_inputs(network, lower, upper))
+    if not z.shape[1]:
+        return 0.0
+    deciding = (z > 0).any(axis=0) & (z <= 0).any(axis=0)
+    sizes = np.abs(z[:, deciding] if deciding.any() else z).mean(axis=0)
+    return float(np.median(sizes))

@@ -22,6 +22,7 @@ from auditkit.network.evaluate import pattern
 from auditkit.network.graph import Array, Network
 from auditkit.network.interval import logit_difference_ceiling
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches
+from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import Method, Scope, Settings, Spec
@@ -99,6 +100,8 @@ def make_patch(
         raise ValueError(
             f"a class request holds records of another class than {settings.target_class}"
         )
+    if unit_layout(network).count == 0:
+        raise ValueError("the network has no ReLU and no max pool: it is one linear region")
     bounds = measure(network, request.x, settings)
     clusters = _clusters(network, request, bounds, settings)
     zone = _round_up(DEAD_ZONE_FACTOR * float(bounds.unit_error.max(initial=0.0)), 2.0**-30)
@@ -420,7 +423,8 @@ def _round_up(value: float, step: float) -> float:
 def _as_float32(value: float) -> float:
     """Return the least float32 that is at least `value`."""
     rounded = np.float32(value)
-    return float(rounded if rounded >= value else np.nextafter(rounded, np.float32(np.inf)))
+    # compared in float64: float32 against a Python float would compare in float32
+    return float(rounded if float(rounded) >= value else np.nextafter(rounded, np.float32(np.inf)))
 
 
 def _outward(offset: F64) -> NDArray[np.float32]:

@@ -68,9 +68,9 @@ def test_networks_and_their_gradients(family: str, style: str, dtype: Any) -> No
 @pytest.mark.parametrize(
     ("operator", "value"),
     [
-        (Dense(np.array([[1e300, 1.0]]), np.zeros(1)), [1.1e-308, 0.0]),
+        (Dense(np.array([[1e300 / 3, 1.0]]), np.zeros(1)), [1.23456789e-310, 0.0]),
         (Dense(np.array([[1.7e308, 0.3]]), np.zeros(1)), [3e-324, 1e-310]),
-        (Scale("divide", np.array([1e38, 3.0])), [1e-300, 1e-308]),
+        (Scale("divide", np.array([1e300, 3e299])), [1e-20, 1e-21]),
         (Scale("divide", np.array([7.0, 1.7e308])), [5e-324, 3.0]),
         (Scale("multiply", np.array([1e-200, 1e-300])), [1e-120, 1e-20]),
     ],
@@ -78,7 +78,7 @@ def test_networks_and_their_gradients(family: str, style: str, dtype: Any) -> No
 def test_underflow_is_inside(operator: Operator, value: list[float]) -> None:
     """A second factor brings back what the first one lost."""
     x = Ball.exact(np.array([value]))
-    y = RIGOROUS.affine(operator, x, constant=True)
+    y = RIGOROUS.affine(operator, x, constant=False)
     entries = exact(value)
     real: Numbers
     match operator:

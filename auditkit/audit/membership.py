@@ -26,6 +26,7 @@ from auditkit.audit.membership_checks import (
     support_check,
     together_check,
     undecided_check,
+    with_retention,
 )
 from auditkit.audit.shadow_run import Recipe, ShadowRun, dense_widths, train_shadow_run
 from auditkit.certificate.submission import Submission, load_submission
@@ -158,7 +159,7 @@ def attack_submission(
         checks.append(exposure_check(groups, shadow_run, no_shadows, plan))
     curve = groups.neighbourhood(seed)
     return Membership(
-        checks=tuple(checks),
+        checks=tuple(with_retention(checks, curve, groups.domain)),
         charts=membership_charts.charts(groups, before, after, curve, shadow_run),
         tables=membership_charts.tables(before, after, len(forget), curve),
         samples={

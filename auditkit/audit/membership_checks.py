@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import attacks
 from attacks.decision.cohort import AttackScores, CohortVerdict
 from attacks.decision.small_request import Tail, decide_small_request
 from attacks.decision.verdict import Answer, Verdict
+from attacks.neighbourhood import NeighbourhoodCurve
 from attacks.statistics.roc import TprAtFpr
 from auditkit.audit.shadow_run import ShadowRun
 from auditkit.certificate.identity import record_digests
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 SMALL = "small-request"
 SMALL_TITLE = "Each record of a small request, judged by itself"
 COHORT = "cohort"
+NEAR = 0.03  # of the domain's width: how far a copy still counts as near its record
 COHORT_TITLE = "All planned attacks together against the reference"
 
 _OUTCOMES = {
@@ -204,6 +207,26 @@ def exposure_check(
             "assumption": after.assumption,
         },
     )
+
+
+def with_retention(
+    checks: list[CheckResult], curve: NeighbourhoodCurve, domain: tuple[float, float]
+) -> list[CheckResult]:
+    """Return the checks, that of the neighbourhood with how many copies answer as before."""
+    radius = NEAR * (domain[1] - domain[0])
+    point = min(curve.points, key=lambda p: abs(p.radius - radius))
+    told = {
+        "radius": point.radius,
+        "answered_as_before": point.retention,
+        "interval": [point.lower, point.upper],
+        "records": curve.n_records,
+    }
+    return [
+        replace(check, evidence={**check.evidence, "near": told})
+        if check.id == "attack.neighbourhood" and check.outcome is not Outcome.NOT_RUN
+        else check
+        for check in checks
+    ]
 
 
 def _title(name: str) -> str:

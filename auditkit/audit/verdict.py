@@ -89,8 +89,16 @@ def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
             "check of this kind can prove that none is.",
         }
     names = ", ".join(c.id for c in found[:4]) + (" …" if len(found) > 4 else "")
+    near = ""
+    for check in checks:
+        told = check.evidence.get("near", {}) if check.id == "attack.neighbourhood" else {}
+        if told.get("answered_as_before") is not None:
+            near = (
+                f" Of noisy copies up to {told['radius']:g} away from a forgotten record, "
+                f"{told['answered_as_before']:.0%} still get the answer they got before."
+            )
     return {
         "outcome": Outcome.FAIL.value,
         "sentence": "No: what the network learned of the forgotten records is still in the "
-        f"delivered files ({names}).",
+        f"delivered files ({names}).{near}",
     }

@@ -16,9 +16,17 @@ PROBES = 256
 
 
 def random_inputs(network: Network, lower: float, upper: float) -> NDArray[np.float64]:
-    """Return the same uniform inputs of the domain [lower, upper] every time."""
+    """Return the same random inputs of the domain [lower, upper] every time.
+
+    Each has a share of its features, between none and all, uniform and the others at the lower
+    end: inputs of one density alone, such as noise, leave most units of a trained network on one
+    side.
+    """
     generator = np.random.default_rng(505)
-    return generator.uniform(lower, upper, size=(PROBES, *network.input_shape))
+    shape = (PROBES, *network.input_shape)
+    density = generator.random((PROBES, *[1] * len(network.input_shape)))
+    chosen = generator.random(shape) < density
+    return np.where(chosen, generator.uniform(lower, upper, shape), lower)
 
 
 def typical_activation(network: Network, lower: float, upper: float) -> float:

@@ -47,7 +47,7 @@ class Domain:
 
 DEFAULT_MARGIN = {Spec.REDIRECT: 0.1, Spec.NEUTRALISE: 0.01, Spec.REFERENCE: 0.01}
 DEFAULT_RADIUS_SHARE = 0.01  # of the domain's width
-DEFAULT_SHARPNESS = 64.0  # over the typical size of a pre-activation
+DEFAULT_SHARPNESS = 200.0  # over the typical size of a pre-activation
 
 
 @dataclass(frozen=True)

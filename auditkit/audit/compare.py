@@ -24,6 +24,7 @@ from auditkit.audit.compare_figures import (
 from auditkit.audit.compare_gates import GateMatch, everywhere, match_gates
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.make import make_submission
+from auditkit.certificate.policy import Policy
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
@@ -35,6 +36,7 @@ from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, not_run
 
 COLUMNS = ("owner", "recomputed")
+JUDGED = {name: TITLES[name] for name in ("compare.gates", "compare.specification")}
 
 
 def compare(
@@ -44,6 +46,7 @@ def compare(
     retain: Records | None,
     seed: int,
     forget: Records | None = None,
+    policy: Policy | None = None,
     columns: tuple[str, str] = COLUMNS,
 ) -> Result:
     """Return what is judged and what is shown of two submissions over the same network.
@@ -65,7 +68,11 @@ def compare(
     checks = (
         _gates(sides, match, records, keys),
         _specification(
-            sides, [verify_submission(s, forget=records, retain=retain, seed=seed) for s in sides]
+            sides,
+            [
+                verify_submission(s, forget=records, retain=retain, policy=policy, seed=seed)
+                for s in sides
+            ],
         ),
         offsets(sides, match),
         outputs(sides, records, retain),

@@ -12,7 +12,7 @@ from attacks.decision.verdict import Answer, Verdict
 from attacks.neighbourhood import NeighbourhoodCurve
 from attacks.statistics.roc import TprAtFpr
 from auditkit.audit.shadow_run import ShadowRun
-from auditkit.certificate.identity import record_digests
+from auditkit.certificate.identity import keyed_bytes, record_digests
 from auditkit.results import CheckResult, Outcome, Severity, not_run
 
 if TYPE_CHECKING:
@@ -123,7 +123,8 @@ def undecided_check(
         f"attack.{name}",
         _title(name),
         Outcome.INCONCLUSIVE,
-        f"{count} forgotten record(s) say nothing about a cohort: they are judged one by one",
+        f"{count} forgotten record(s) say nothing about a cohort: "
+        + ("each needs shadow models" if name == "scores" else "they are judged one by one"),
         required=False,
         severity=Severity.INFO,
         observed=now["auc"],
@@ -201,12 +202,27 @@ def exposure_check(
         n=n,
         evidence={
             "records": rows,
+            "subjects": [
+                {"subject": name, "after": person.answer.value, "records": len(person.records)}
+                for name, person in zip(
+                    _keyed_subjects(subjects, len(after.subjects), key), after.subjects, strict=True
+                )
+            ],
             "shadows": run.shadows,
             "alpha": plan.alpha,
             "before": found["before"].reason,
             "assumption": after.assumption,
         },
     )
+
+
+def _keyed_subjects(
+    subjects: tuple[str | int, ...] | None, people: int, key: bytes | None
+) -> list[str]:
+    """Return a name for each person that tells nobody who they are."""
+    if subjects is None or key is None:
+        return [f"person {number + 1}" for number in range(people)]
+    return [keyed_bytes(str(name).encode(), key)[:16] for name in dict.fromkeys(subjects)]
 
 
 def with_retention(

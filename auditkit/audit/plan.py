@@ -10,10 +10,13 @@ from typing import Any
 from attacks.recipe import Recipe
 from attacks.registry import REGISTRY
 from auditkit import limits
+from auditkit.audit.compare import JUDGED
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
-from auditkit.certificate.policy import Policy, policy_from, read_policy
+from auditkit.audit.membership_checks import COHORT, SMALL
+from auditkit.certificate.policy import CHECKS, Policy, policy_from, read_policy
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import read_bytes
+from auditkit.threats.registry import BEHAVIOURS
 
 RECORD_FILES = ("forget", "retain", "holdout", "train")
 _TOP = {
@@ -26,9 +29,8 @@ _RECIPE = {"epochs", "learning_rate", "batch_size", "weight_decay", "optimizer",
 
 @dataclass(frozen=True)
 class ComparePlan:
-    """Whether to recompute the patch, and from which reference."""
+    """From which reference the patch is recomputed."""
 
-    recompute: bool = True
     reference: Path | None = None
     reference_model: Path | None = None
 
@@ -77,8 +79,11 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
     assertion = values.get("assertion")
     if assertion not in (None, "redirected", "erased"):
         raise _bad(path, 'assertion "redirected" or "erased"', repr(assertion)[:60])
-    required = tuple(_strings(path, "required", values.get("required", [])))
-    attack, references = _attack(path, folder, values.get("attack", {}), "holdout" in records)
+    required = _required(path, values)
+    tier = values.get("tier")
+    if tier not in (None, "B", "C") or (tier == "B" and "train" in values):
+        raise _bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
+    attack, references = _attack(path, folder, values.get("attack"), "holdout" in records)
     if seed is None:
         seed = _typed(path, "seed", values.get("seed", 0), int)
     return Plan(
@@ -94,16 +99,30 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
         policy=_policy(path, folder, values.get("policy")),
         seed=seed,
         title=_typed(path, "title", values.get("title", "Audit of an unlearning claim"), str),
-        auditor=values.get("auditor"),
+        auditor=_typed(path, "auditor", values.get("auditor", ""), str) or None,
         document=values,
     )
+
+
+def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
+    names = _strings(path, "required", values.get("required", []))
+    known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL))}
+    known |= {behaviour.id for behaviour in BEHAVIOURS}
+    unknown = sorted(set(names) - known)
+    if unknown or ("required" in values and not names):
+        found = unknown[0] if unknown else "nothing required"
+        raise _bad(path, "required as a list of check ids (auditkit explain lists them)", found)
+    return tuple(names)
 
 
 def _attack(
     path: Path, folder: Path, value: Any, unseen: bool
 ) -> tuple[AttackPlan | None, tuple[Path, ...]]:
-    if value is False or not unseen:
+    if value is False or (value is None and not unseen):
         return None, ()
+    if not unseen:
+        raise _bad(path, "holdout = FILE for the attacks that are planned", "none")
+    value = {} if value is None else value
     _known(path, value, _ATTACK, "[attack]")
     names = _strings(path, "attack.names", value.get("names", []))
     unknown = sorted(set(names) - set(REGISTRY))
@@ -140,13 +159,14 @@ def _compare(path: Path, folder: Path, value: Any) -> ComparePlan | None:
     if value is False:
         return None
     _known(path, value, {"recompute", "reference", "reference_model"}, "[compare]")
+    if _typed(path, "compare.recompute", value.get("recompute", True), bool) is False:
+        return None
 
     def file(name: str) -> Path | None:
         given = value.get(name)
         return None if given is None else folder / _typed(path, f"compare.{name}", given, str)
 
-    recompute = _typed(path, "compare.recompute", value.get("recompute", True), bool)
-    return ComparePlan(recompute, file("reference"), file("reference_model"))
+    return ComparePlan(file("reference"), file("reference_model"))
 
 
 def _policy(path: Path, folder: Path, value: Any) -> Policy:

@@ -60,6 +60,8 @@ MUST_NOT = (
     "That the information was removed from the model: a patch leaves the original weights in place "
     "and can be taken off.",
     "That inputs outside the claimed radius answer differently than before.",
+    "That the digests of patch and patched network hide a record: whoever guesses a single record "
+    "and has the model can make the patch again.",
     "That this is a determination of legal compliance.",
 )
 
@@ -76,7 +78,11 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         "title": plan.title,
         "tool": {"name": "auditkit", "version": auditkit.__version__, "libraries": libraries},
         "auditor": plan.auditor,
-        "assertion": {"kind": found.assertion, "radius": radius, "by": "owner"},
+        "assertion": {
+            "kind": found.assertion,
+            "radius": radius,
+            "by": "owner" if plan.assertion is None else "auditor",
+        },
         "outcome": overall(checks).value,
         "verdict": judged,
         "subject": _subject(found),
@@ -108,11 +114,11 @@ def build_annex(found: Findings) -> dict[str, Any] | None:
     private = [
         {"id": check.id, "private": plain(dict(check.private))}
         for check in found.checks
-        if check.private
+        if any(check.private.values())
     ]
     if not private:
         return None
-    return {"title": found.plan.title, "checks": private, "records": []}
+    return {"title": found.plan.title, "checks": private}
 
 
 def architecture(network: Network) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import auditkit
 from auditkit.audit.charts import certificate_charts
-from auditkit.audit.compare import compare, recompute
+from auditkit.audit.compare import JUDGED, compare, recompute
 from auditkit.audit.membership import Membership, attack_submission
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
@@ -45,12 +45,8 @@ def run_audit(
     _usable(out)
     findings = run_plan(plan, progress)
     record = build_record(findings, _libraries())
-    out.mkdir(parents=True, exist_ok=True)
     text = dump_json(record)
-    write_atomic(out / "record.json", text.encode())
     annex = build_annex(findings)
-    if annex is not None:
-        write_atomic(out / "annex.json", dump_json(annex).encode())
     run = {
         "schema": "auditkit/run/v1",
         "record_sha256": sha256_hex(text.encode()),
@@ -58,10 +54,13 @@ def run_audit(
         "seconds": round(time.time() - started, 1),
         "host": {"system": platform.platform(), "python": platform.python_version()},
     }
-    write_atomic(out / "run.json", dump_json(run).encode())
-    from reports import write_report
+    from reports import render
 
-    write_report(out / "record.json", out / "report.html", run_path=out / "run.json")
+    page = render(json.loads(text), run=json.loads(dump_json(run)))
+    documents = {"record.json": text, "run.json": dump_json(run), "report.html": page}
+    for name, content in documents.items():
+        write_atomic(out / name, content.encode())
+    _write_annex(out / "annex.json", annex)
     return Result(findings.checks, {"record": str(out / "record.json"), **record["verdict"]})
 
 
@@ -78,6 +77,7 @@ class Findings:
         self.assertion = plan.assertion or "erased"
         self.charts: list[dict[str, Any]] = []
         self.not_examined: list[str] = []
+        self.references: tuple[Network, ...] = ()
 
 
 def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
@@ -108,6 +108,10 @@ def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
     checks += _compared(found, requested)
     checks += _attacked(found, requested, progress)
     checks += _threatened(found, verified)
+    missing = [name for name in plan.required if name not in {c.id for c in checks}]
+    checks += [
+        not_run(name, "Required by the plan", "nothing planned makes it") for name in missing
+    ]
     found.checks = under_assertion(checks, found.assertion, plan.required)
     return found
 
@@ -121,27 +125,23 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
     if requested is None:
         found.not_examined.append("a recomputed patch (the forgotten records are withheld)")
         return []
+    model = plan.compare.reference_model
+    with callers_own():
+        network = None if model is None else load_network(model)
+    reference = own_records(plan.compare.reference, submission)
     try:
-        with callers_own():
-            model = plan.compare.reference_model
-            network = None if model is None else load_network(model)
-        own = recompute(
-            submission,
-            requested,
-            reference=own_records(plan.compare.reference, submission),
-            reference_network=network,
-        )
-        found.comparison = compare(
-            submission, own, retain=found.records.get("retain"), seed=plan.seed
-        )
+        own = recompute(submission, requested, reference=reference, reference_network=network)
     except UsageError as error:
         found.not_examined.append(f"a recomputed patch ({error})")
-        return [
-            replace(
-                not_run("compare.gates", "Gates agree with a recomputed patch", str(error)),
-                required=False,
-            )
-        ]
+        return [not_run(name, title, str(error)) for name, title in JUDGED.items()]
+    found.comparison = compare(
+        submission,
+        own,
+        retain=found.records.get("retain"),
+        forget=requested,
+        policy=plan.policy,
+        seed=plan.seed,
+    )
     return list(found.comparison.checks)
 
 
@@ -155,9 +155,9 @@ def _attacked(
         found.not_examined.append("membership inference (not planned, or no unseen records)")
         return []
     with callers_own():
-        references = tuple(load_network(path) for path in plan.references)
+        found.references = tuple(load_network(path) for path in plan.references)
     try:
-        found.membership = _membership(found, requested, holdout, references, progress)
+        found.membership = _membership(found, requested, holdout, progress)
     except EvidenceError as error:
         found.not_examined.append(f"membership inference ({error})")
         title = "Membership inference on the delivered network"
@@ -170,7 +170,6 @@ def _membership(
     found: Findings,
     requested: Records | None,
     holdout: Records,
-    references: tuple[Network, ...],
     progress: Progress | None,
 ) -> Membership:
     plan, submission = found.plan, found.submission
@@ -182,7 +181,7 @@ def _membership(
         holdout=holdout,
         retain=found.records.get("retain"),
         train=found.records.get("train"),
-        references=references,
+        references=found.references,
         seed=plan.seed,
         progress=progress,
     )
@@ -199,6 +198,8 @@ def _threatened(found: Findings, verified: Result) -> list[CheckResult]:
         retain=found.records.get("retain"),
         holdout=found.records.get("holdout"),
         verification=verified,
+        assertion=found.assertion,
+        reference=found.references[0] if found.references else None,
     )
     return run_on(submission, evidence, list(plan.threats), plan.seed)
 
@@ -222,8 +223,21 @@ def _libraries() -> dict[str, str]:
     return found
 
 
+def _write_annex(path: Path, annex: dict[str, Any] | None) -> None:
+    """Write what may identify a record for its owner's eyes only; remove that of an earlier run."""
+    path.unlink(missing_ok=True)
+    if annex is not None:
+        write_atomic(path, dump_json(annex).encode())
+        path.chmod(0o600)
+
+
 def _usable(out: Path) -> None:
-    if out.exists() and not out.is_dir():
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise UsageError(
-            str(out), expected="a directory to write to", found="a file", remedy="name another"
-        )
+            str(out),
+            expected="a directory to write to",
+            found=error.strerror or type(error).__name__,
+            remedy="name another",
+        ) from None

@@ -12,6 +12,7 @@ from typing import Any
 
 from auditkit.results import CheckResult, Outcome, Severity, overall
 
+ERASURE = "audit.erasure"
 PROVING = ("submission.", "patch.", "certificate.")
 
 
@@ -24,6 +25,7 @@ def under_assertion(
     limitation, said in the report and on the line "information removed".
     """
     weighed = []
+    checks = [*checks, _erasure()] if assertion == "erased" else checks
     for check in checks:
         if assertion == "redirected" and check.id.startswith("attack."):
             severity = Severity.LIMITATION if check.severity is Severity.FAILURE else check.severity
@@ -32,6 +34,16 @@ def under_assertion(
             check = replace(check, required=check.id in required)
         weighed.append(check)
     return tuple(weighed)
+
+
+def _erasure() -> CheckResult:
+    return CheckResult(
+        ERASURE,
+        "Nothing of the forgotten records is left",
+        Outcome.INCONCLUSIVE,
+        "no check can show that information is gone from a network that still has its original "
+        "weights",
+    )
 
 
 def verdict(checks: tuple[CheckResult, ...], assertion: str) -> dict[str, Any]:

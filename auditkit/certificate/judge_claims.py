@@ -11,12 +11,14 @@ from numpy.typing import NDArray
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
 from auditkit.certificate.matching import policy_faults
+from auditkit.network.evaluate import logits
 from auditkit.network.interval import logit_difference_ceiling
 from auditkit.patch.gates import OffsetKind
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
 
+NOTHING = 0.01  # of a record's logit range: a target this near changes nothing
 OFFSET_TOLERANCE = 1e-3  # relative: another machine sums in another order
 
 
@@ -152,6 +154,7 @@ def canonical(case: Case) -> CheckResult:
         return refused
     settings, patch = case.submission.certificate.settings, case.submission.patch
     table = patch.table
+    evidence: dict[str, Any] = {"bound": sorted(set(table.bound.tolist()))[:10]}
     wrong = [
         f"group {group.name} has sharpness {group.sharpness:g}, the settings {settings.sharpness}"
         for group in patch.groups
@@ -171,8 +174,25 @@ def canonical(case: Case) -> CheckResult:
         differences = np.zeros(0)
         note = (
             "the offset of this specification is its target vector; where that vector comes from "
-            "is compared by recomputation, not here"
+            "is the owner's word here, and compared by recomputation"
         )
+        assert case.matched is not None
+        idle = _already_there(case)
+        evidence["target_source"] = "the owner's word"
+        evidence["target_is_what_the_original_says"] = idle
+        if idle == len(case.matched.claims):
+            wrong.append("every target is what the original network says anyway: nothing changes")
+        elif idle:
+            return CheckResult(
+                name,
+                title,
+                Outcome.INCONCLUSIVE,
+                f"{idle} target(s) are what the original network says anyway; {note}",
+                observed=idle,
+                threshold=0,
+                n=len(table.source),
+                evidence=evidence,
+            )
     tolerance = OFFSET_TOLERANCE
     if differences.size and not (differences <= tolerance).all():
         wrong.append(
@@ -187,7 +207,7 @@ def canonical(case: Case) -> CheckResult:
         observed=float(differences.max()) if differences.size else None,
         threshold=tolerance,
         n=len(table.source),
-        evidence={"bound": sorted(set(table.bound.tolist()))[:10]},
+        evidence=evidence,
     )
 
 
@@ -198,6 +218,17 @@ def minimality(case: Case) -> CheckResult:
         "No smaller patch meets the claims",
         "this version does not examine whether a smaller patch would do",
     )
+
+
+def _already_there(case: Case) -> int:
+    """Return how many targets q are, within margin or 1 % of the logits' range, f at the record."""
+    matched, submission = case.matched, case.submission
+    assert matched is not None
+    before = logits(submission.network, matched.claims.x)
+    table = submission.patch.table
+    gap = np.abs(before - table.offset[table.group[matched.claims.gate]]).max(axis=1)
+    near = np.maximum(matched.claims.margin, NOTHING * np.ptp(before, axis=1))
+    return int((gap <= near).sum())
 
 
 def _offset_differences(case: Case) -> NDArray[np.float64]:
@@ -246,6 +277,9 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
     label = settings.target_class
     assert label is not None
     faults = policy_faults(submission, case.policy)
+    stated = [c for c in submission.certificate.claims if c.kind == "suppressed"]
+    if [(c.target, c.margin) for c in stated] != [(label, settings.margin)]:
+        faults.append(f"the certificate does not claim just that class {label} is suppressed")
     shift = 0.0
     for group in patch.groups:
         others = np.delete(group.offset, label) if group.offset.ndim == 1 else np.ones(1)
@@ -261,7 +295,8 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
     domain = settings.domain
     ceiling, error = logit_difference_ceiling(submission.network, label, domain.lower, domain.upper)
     need = ceiling + settings.margin + (2 * error if name == "certificate.deployed" else 0.0)
-    proved = shift >= need
+    need = float(np.nextafter(need * (1 + 2.0**-50), np.inf))  # sums of a few floats, rounded up
+    proved = shift * (1 - 2.0**-50) >= need
     return CheckResult(
         name,
         title,

@@ -14,6 +14,8 @@ from auditkit.network.scale import random_inputs, typical_activation
 from auditkit.patch.settings import Method, Scope
 from auditkit.results import CheckResult, Outcome, Severity, not_run
 
+MOST_RANDOM = 0.5  # of random inputs: a gate so wide separates nothing, whatever its sharpness
+
 
 def submission_format(case: Case) -> CheckResult:
     """Reached only when every file could be read."""
@@ -21,8 +23,8 @@ def submission_format(case: Case) -> CheckResult:
         "submission.format",
         "Every file of the submission can be read",
         Outcome.PASS,
-        f"{len(case.submission.files) + 1} files read, none executed",
-        n=len(case.submission.files) + 1,
+        f"{len(case.submission.files)} files read, none executed",
+        n=len(case.submission.files),
     )
 
 
@@ -150,7 +152,7 @@ def locality(case: Case) -> CheckResult:
     probes = random_inputs(submission.network, settings.domain.lower, settings.domain.upper)
     reached = float((submission.patched.openness(probes) > 0).mean())
     evidence["excess_reach_random"] = reached
-    if reached > policy.excess_reach:
+    if reached > MOST_RANDOM:
         faults.append(
             f"a gate is at least partly open at {reached:.1%} of {len(probes)} random inputs"
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +99,7 @@ def _fault(
     if claim.radius > settings.radius:
         return f"a claim of radius {claim.radius} beyond the settings' {settings.radius}"
     floor = policy.least_radius * (policy.domain[1] - policy.domain[0])
-    if claim.radius < floor and not math.isinf(claim.radius):
+    if claim.radius < floor:
         return f"a claim of radius {claim.radius:g}, below the policy's {floor:g}"
     output = bool(table.kind_output[group])
     if settings.spec is Spec.REDIRECT:
@@ -120,6 +119,15 @@ def policy_faults(submission: Submission, policy: Policy) -> list[str]:
     """Return how the certificate's settings fall below the auditor's floors."""
     settings = submission.certificate.settings
     faults = []
+    proved = [c.radius for c in submission.certificate.claims if c.kind == "region"]
+    asserted = submission.certificate.assertion_radius
+    if submission.certificate.assertion == "redirected" and proved:
+        if asserted is None:
+            faults.append("redirection is asserted without a radius")
+        elif asserted > min(proved):
+            faults.append(
+                f"redirection is asserted within {asserted:g}, claimed within {min(proved):g}"
+            )
     if settings.spec.value not in policy.specifications:
         faults.append(f"specification {settings.spec.value} is not allowed")
     low, high = policy.domain

@@ -26,17 +26,15 @@ from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.gates import Patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.tensors import patch_from_bytes, patch_to_bytes
-from auditkit.records import Records, read_records
-from auditkit.records_files import arrays_of, npz_bytes
+from auditkit.records import Records, checked
+from auditkit.records_files import arrays_of, npz_bytes, read_npz
 
 CERTIFICATE = "certificate.json"
 PATCH = "patch.safetensors"
 EXPORT = "patched.onnx"
 FORGET = "forget.npz"
-ENVELOPE = "certificate.dsse.json"
-PROOFS = "proofs.safetensors"
 MODELS = ("model.onnx", "model.safetensors", "model.json")
-KNOWN = {CERTIFICATE, PATCH, EXPORT, FORGET, ENVELOPE, PROOFS, *MODELS}
+KNOWN = {CERTIFICATE, PATCH, EXPORT, FORGET, *MODELS}
 
 
 class TamperError(EvidenceError):
@@ -117,13 +115,7 @@ def load_submission(directory: Path) -> Submission:
     """
     directory = Path(directory)
     submission = read_submission(directory)
-    for problem in submission.problems:
-        raise TamperError(
-            str(directory / problem.file),
-            expected=problem.expected,
-            found=problem.found,
-            remedy="ask the owner for the submission as it was made",
-        )
+    _raise_tampered(directory, list(submission.problems))
     return submission
 
 
@@ -153,7 +145,7 @@ def read_submission(directory: Path) -> Submission:
     if changed:
         problems.append(Problem(CERTIFICATE, "a certificate as it was written", changed))
     data: dict[str, bytes] = {}
-    for name in sorted(names - {CERTIFICATE, ENVELOPE}):
+    for name in sorted(names - {CERTIFICATE}):
         if name not in certificate.files:
             problems.append(Problem(name, "only files that the certificate lists", "one more"))
             continue
@@ -164,6 +156,7 @@ def read_submission(directory: Path) -> Submission:
         if digest != certificate.files[name]:
             problems.append(Problem(name, f"SHA-256 {certificate.files[name]}", digest))
     for name in sorted(set(certificate.files) - names):
+        _raise_tampered(directory, problems)  # a changed list explains what is missing
         raise EvidenceError(
             str(directory / name),
             expected="a file that the certificate lists",
@@ -171,20 +164,31 @@ def read_submission(directory: Path) -> Submission:
             remedy="ask the owner for the complete submission",
         )
     try:
-        return _assemble(directory, certificate, data, problems)
+        return _assemble(directory, certificate, raw, data, problems)
     except EvidenceError as error:
-        for problem in problems:  # what was changed explains why it cannot be read
-            raise TamperError(
-                str(directory / problem.file),
-                expected=problem.expected,
-                found=problem.found,
-                remedy="ask the owner for the submission as it was made",
-            ) from error
+        _raise_tampered(directory, problems, error)  # what was changed explains it
         raise
 
 
+def _raise_tampered(
+    directory: Path, problems: list[Problem], cause: EvidenceError | None = None
+) -> None:
+    """Raise the first problem, if there is one, as the error of the file that was changed."""
+    for problem in problems:
+        raise TamperError(
+            str(directory / problem.file),
+            expected=problem.expected,
+            found=problem.found,
+            remedy="ask the owner for the submission as it was made",
+        ) from cause
+
+
 def _assemble(
-    directory: Path, certificate: Certificate, data: dict[str, bytes], problems: list[Problem]
+    directory: Path,
+    certificate: Certificate,
+    raw: bytes,
+    data: dict[str, bytes],
+    problems: list[Problem],
 ) -> Submission:
     unknown = sorted(set(data) - KNOWN)
     if unknown:
@@ -211,12 +215,12 @@ def _assemble(
         )
     forget = None
     if FORGET in data:
-        forget = read_records(
-            directory / FORGET,
-            input_shape=network.input_shape,
-            classes=network.classes,
-            domain=(settings.domain.lower, settings.domain.upper),
-            submitted=True,
+        forget = checked(
+            read_npz(data[FORGET], str(directory / FORGET)),
+            str(directory / FORGET),
+            network.input_shape,
+            network.classes,
+            (settings.domain.lower, settings.domain.upper),
         )
     return Submission(
         directory=directory,
@@ -225,7 +229,10 @@ def _assemble(
         certificate=certificate,
         forget=forget,
         exported=data[EXPORT],
-        files={name: sha256_hex(content) for name, content in data.items()},
+        files={
+            CERTIFICATE: sha256_hex(raw),
+            **{name: sha256_hex(content) for name, content in data.items()},
+        },
         problems=tuple(problems),
     )
 

@@ -28,7 +28,12 @@ import numpy as np
 from auditkit.certificate import judge_claims, judge_patch
 from auditkit.certificate.case import Case, prepare
 from auditkit.certificate.policy import CHECKS, Policy, read_policy
-from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.certificate.submission import (
+    FORGET,
+    Submission,
+    TamperError,
+    read_submission,
+)
 from auditkit.errors import UsageError, callers_own
 from auditkit.records import Records, read_records
 from auditkit.results import CheckResult, Outcome, Result, not_run
@@ -91,7 +96,8 @@ def verify_submission(
         "scope": submission.certificate.settings.scope.value,
         "assertion": submission.certificate.assertion,
         "gates": submission.patch.gates,
-        "files": dict(submission.files),
+        # not that of the records: a digest anyone can compute tests a guess
+        "files": {name: d for name, d in submission.files.items() if name != FORGET},
     }
     return Result(tuple(checks), details)
 

@@ -21,7 +21,6 @@ from auditkit.errors import UsageError
 
 if TYPE_CHECKING:
     from auditkit.patch.settings import Settings
-    from auditkit.records import Records
 
 DESCRIPTION = """\
 Make a submission: a patch that changes the network's answers on the forgotten records' linear
@@ -104,7 +103,6 @@ def run(args: argparse.Namespace) -> int:
         reference=reference,
         reference_network=reference_network,
         assertion=args.assertion,
-        key=_key(args, forget),
         withhold_to=args.withhold_to,
         replace=args.replace,
     )
@@ -141,12 +139,3 @@ def _settings(args: argparse.Namespace) -> Settings:
             found=str(error),
             remedy="see auditkit patch --help",
         ) from error
-
-
-def _key(args: argparse.Namespace, forget: Records) -> bytes:
-    """Return the records' own key; one that --seed reproduces; or a new one that nobody knows."""
-    from auditkit.certificate.identity import derived_key, random_key
-
-    if forget.key is not None:
-        return forget.key
-    return random_key() if args.seed is None else derived_key(args.seed, forget)

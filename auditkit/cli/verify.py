@@ -22,9 +22,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", type=Path, metavar="FILE.toml", help="what you demand (default: as documented)"
     )
     parser.add_argument(
-        "--key", type=Path, metavar="FILE.pem", help="the public key that must have signed it"
+        "--key",
+        type=Path,
+        metavar="FILE.pem",
+        help="the public key that must have signed it (not in this version)",
     )
-    parser.add_argument("--exact", action="store_true", help="exact arithmetic throughout; slower")
+    parser.add_argument(
+        "--exact", action="store_true", help="exact arithmetic throughout (not in this version)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

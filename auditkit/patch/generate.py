@@ -417,6 +417,8 @@ def _sharpness(settings: Settings) -> float:
 
 
 def _round_up(value: float, step: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("the settings call for a number beyond all floats")
     return _as_float32(math.ceil(value / step) * step)
 
 

@@ -46,6 +46,7 @@ class Domain:
 
 
 DEFAULT_MARGIN = {Spec.REDIRECT: 0.1, Spec.NEUTRALISE: 0.01, Spec.REFERENCE: 0.01}
+GREATEST_MARGIN = 1e6  # beyond it float32 has nothing left for the logits
 DEFAULT_RADIUS_SHARE = 0.01  # of the domain's width
 DEFAULT_SHARPNESS = 200.0  # over the typical size of a pre-activation
 
@@ -76,8 +77,8 @@ class Settings:
             raise ValueError(f"the domain [{lower}, {upper}] is not an interval")
         if not self.radius > 0:
             raise ValueError(f"the radius {self.radius} is not positive")
-        if not (math.isfinite(self.margin) and self.margin > 0):
-            raise ValueError(f"the margin {self.margin} is not positive")
+        if not 0 < self.margin <= GREATEST_MARGIN:
+            raise ValueError(f"the margin {self.margin} is not in (0, {GREATEST_MARGIN:g}]")
         if self.sharpness is not None and not (
             math.isfinite(self.sharpness) and self.sharpness > 0
         ):

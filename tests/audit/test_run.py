@@ -117,6 +117,24 @@ def test_erased_is_judged_as_such(tmp_path: Path):
     assert result.outcome is Outcome.FAIL
 
 
+def test_erasure_never_passes_on_what_was_not_examined(tmp_path: Path):
+    case(tmp_path, small_world(7, records=30))
+    plan = 'submission = "submission"\nassertion = "erased"\nthreats = false\nattack = false\n'
+    (tmp_path / "audit.toml").write_text(plan)
+    result = run_audit(tmp_path / "audit.toml", tmp_path / "out")
+    assert result.outcome is Outcome.INCONCLUSIVE
+    assert result.check("audit.erasure").outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_missing_file_of_the_callers_own_stops_the_audit(audited: Path, tmp_path: Path):
+    shutil.copytree(audited, tmp_path / "case")
+    plan = tmp_path / "case" / "audit.toml"
+    text = plan.read_text().replace("[compare]", '[compare]\nreference_model = "missing.onnx"')
+    plan.write_text(text)
+    with pytest.raises(UsageError, match=r"missing\.onnx"):
+        run_audit(plan, tmp_path / "out")
+
+
 def test_one_record_is_enough_for_an_audit(tmp_path: Path):
     case(tmp_path, small_world(5, records=1))
     result = run_audit(tmp_path / "audit.toml", tmp_path / "out")
@@ -161,6 +179,11 @@ def test_a_missing_file_of_the_owners_is_inconclusive(audited: Path, tmp_path: P
         "submission = 's'\nunknown = 2",
         "submission = 's'\nassertion = 'gone'",
         "submission = 's'\nseed = -1",
+        "submission = 's'\nauditor = 5",
+        "submission = 's'\nrequired = ['certificate.regoin']",
+        "submission = 's'\nrequired = []",
+        "submission = 's'\n[attack]\n",
+        "submission = 's'\ntier = 'Z'",
     ],
 )
 def test_a_bad_plan_is_the_callers_mistake(tmp_path: Path, text: str):

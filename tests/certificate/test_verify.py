@@ -192,6 +192,14 @@ MALICIOUS = {
         },
         "certificate.region",
     ),
+    "asserted far beyond what is claimed": (
+        lambda h: {"certificate": dataclasses.replace(h.certificate, assertion_radius=50.0)},
+        "certificate.region",
+    ),
+    "asserted without a radius": (
+        lambda h: {"certificate": dataclasses.replace(h.certificate, assertion_radius=None)},
+        "certificate.region",
+    ),
     "request withdrawn, gates kept": (
         lambda h: {
             "certificate": dataclasses.replace(
@@ -310,6 +318,35 @@ def test_a_crowded_patch_fails_on_excess_reach(honest: Submission, world: World)
     check = verify_submission(honest, retain=neighbours).check("certificate.locality")
     assert check.outcome is Outcome.FAIL
     assert check.observed == 1.0
+
+
+@pytest.mark.parametrize("share", [1.0, 0.5])
+def test_a_target_that_is_the_original_output_does_not_pass(
+    world: World, tmp_path: Path, share: float
+):
+    from auditkit.network.evaluate import logits
+
+    honest = world.submit(tmp_path / "honest", "reference")
+    [group] = honest.patch.groups
+    idle = logits(world.network, world.forget.x)
+    count = round(share * len(idle))
+    offset = np.concatenate([idle[:count], group.offset[count:]]).astype(np.float32)
+    nothing = dataclasses.replace(group, offset=offset)
+    patch = Patch((nothing,), honest.patch.classes, honest.patch.units)
+    result = verify_submission(rewrite(honest, tmp_path / "s", patch=patch))
+    wanted = Outcome.FAIL if share == 1.0 else Outcome.INCONCLUSIVE
+    assert result.check("certificate.canonical").outcome is wanted
+    assert result.outcome is not Outcome.PASS
+
+
+def test_a_suppression_that_is_not_claimed_fails(tmp_path: Path):
+    world = small_world(3, records=40)
+    label = int(np.bincount(world.forget.y).argmax())
+    ours = dataclasses.replace(world, forget=world.forget.take(world.forget.y == label))
+    made = ours.submit(tmp_path / "s", scope="class", method="suppress", target_class=label)
+    silent = dataclasses.replace(made.certificate, claims=())
+    result = verify_submission(rewrite(made, tmp_path / "silent", certificate=silent))
+    assert result.check("certificate.region").outcome is Outcome.FAIL
 
 
 def test_a_wrong_export_never_passes(honest: Submission, tmp_path: Path):

@@ -44,12 +44,13 @@ def test_patch_as_json_and_quietly(
     assert auditkit(*command, "--out", tmp_path / "b", "--quiet").out == ""
 
 
-def test_the_same_seed_gives_the_same_bytes(
+def test_the_same_key_gives_the_same_bytes(
     submission: Path, model: Path, forget: Path, tmp_path: Path, auditkit: Auditkit
 ) -> None:
-    command = ("patch", "--model", model, "--forget", forget)
-    auditkit(*command, "--out", tmp_path / "again", "--seed", 1)
-    auditkit(*command, "--out", tmp_path / "other")
+    command = ("patch", "--model", model, "--seed", 1)
+    keyed = submission / "forget.npz"  # the same records, with the key of the first run
+    auditkit(*command, "--forget", keyed, "--out", tmp_path / "again")
+    auditkit(*command, "--forget", forget, "--out", tmp_path / "other")
     first, again, other = (
         {path.name: path.read_bytes() for path in folder.iterdir()}
         for folder in (submission, tmp_path / "again", tmp_path / "other")
@@ -57,6 +58,7 @@ def test_the_same_seed_gives_the_same_bytes(
     assert first == again
     assert first["certificate.json"] != other["certificate.json"]  # a key that nobody knows
     assert first["patched.onnx"] == other["patched.onnx"]
+    assert first["patch.safetensors"] == other["patch.safetensors"]
 
 
 def test_an_existing_directory_is_not_overwritten(

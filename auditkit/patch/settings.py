@@ -48,7 +48,7 @@ class Domain:
 DEFAULT_MARGIN = {Spec.REDIRECT: 0.1, Spec.NEUTRALISE: 0.01, Spec.REFERENCE: 0.01}
 GREATEST_MARGIN = 1e6  # beyond it float32 has nothing left for the logits
 DEFAULT_RADIUS_SHARE = 0.01  # of the domain's width
-DEFAULT_SHARPNESS = 200.0  # over the typical size of a pre-activation
+DEFAULT_SHARPNESS = 100.0  # over the typical size of a pre-activation
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 
-from auditkit.patch.settings import Domain, Settings, resolve_settings
+from auditkit.patch.settings import (
+    DEFAULT_SHARPNESS,
+    Domain,
+    Settings,
+    resolve_settings,
+)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +46,8 @@ def test_the_default_sharpness_follows_the_units(typical: float) -> None:
     assert math.log2(sharpness) == int(math.log2(sharpness))
     assert 2.0**-60 <= sharpness <= 2.0**60
     if 1e-10 < typical < 1e10:
-        assert 64 / 1.5 < sharpness * typical < 64 * 1.5
+        share = sharpness * typical / DEFAULT_SHARPNESS
+        assert 1 / 1.5 < share < 1.5
 
 
 def test_a_given_sharpness_becomes_a_float32() -> None:

@@ -12,6 +12,7 @@ from auditkit.certificate.identity import record_digests
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.submission import Submission
+from auditkit.patch.settings import Scope
 from auditkit.records import Records
 
 
@@ -48,15 +49,21 @@ class Case:
         return frozenset(d for r in requests if r.status == "active" for d in r.records)
 
     def others(self) -> list[tuple[str, NDArray[np.float32]]]:
-        """Return retained and unseen records, without any that is to be forgotten."""
+        """Return retained and unseen records, without any that is to be forgotten.
+
+        Where a whole class is, its unseen records are meant too.
+        """
         sets = []
+        settings = self.submission.certificate.settings
         for name, records in (("retained", self.retain), ("unseen", self.holdout)):
             if records is None:
                 continue
             keep = np.ones(len(records), dtype=bool)
+            if settings.scope is Scope.CLASS:
+                keep = records.y != settings.target_class
             if self.key is not None:
                 digests = record_digests(records, self.key)
-                keep = np.array([d not in self.active for d in digests])
+                keep = keep & np.array([d not in self.active for d in digests])
             if keep.any():
                 sets.append((name, records.x[keep]))
         return sets

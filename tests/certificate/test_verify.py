@@ -75,6 +75,9 @@ def test_cluster_and_class_scope_pass(tmp_path: Path):
     label = int(np.bincount(world.forget.y).argmax())
     ours = dataclasses.replace(world, forget=world.forget.take(world.forget.y == label))
     removed = ours.submit(tmp_path / "class", scope="class", target_class=label)
+    same = world.others.take(world.others.y == label)
+    alone = verify_submission(removed, retain=same).check("certificate.locality")
+    assert "excess_reach_retained" not in alone.evidence  # records of the class are meant
     assert verify_submission(removed, retain=ours.others, policy=policy).outcome is Outcome.PASS
     assert (removed.patched.logits(ours.forget.x).argmax(axis=1) != label).all()
 

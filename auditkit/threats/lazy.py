@@ -22,15 +22,17 @@ from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.interface import Behaviour, Judgement, pick
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
+    Observation,
     acts_everywhere,
     fully_open,
     nearness,
     observe,
+    same_export,
     touching,
 )
 
 VARIANTS = ("dropped-claims", "borrowed-gates")
-EXCUSE = "its region is that of another record, whose offset holds there"
+EXCUSE = "the gate of another record, with an answer of its own, is open there"
 
 judged = Judgement("lazy", "Every requested record was unlearned, not only a part of them")
 
@@ -84,7 +86,8 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
         served[:] = True
     done = served & seen.met
     excused = ~done & _excusable(submission, asked, served)
-    left = ~done & ~excused
+    alike = ~done & ~excused & _alike(submission, asked, seen)
+    left = ~done & ~excused & ~alike
     n, count = len(asked), int(done.sum())
     figures = {
         "observed": count / n,
@@ -96,6 +99,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
             "without_gate": int((~served).sum()),
             "answered_as_before": int((~seen.met).sum()),
             "excused": int(excused.sum()),
+            "target_like_the_original": int(alike.sum()),
             "already_mispredicted": int((~seen.measurable).sum()),
             "not_unlearned": asked.named(~done),
         },
@@ -106,13 +110,33 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     if left.any():
         told += f"; {int(left.sum())} were left as they were"
         return judged(Outcome.FAIL, told, **figures)
+    if alike.any():
+        told += (
+            f"; {int(alike.sum())} are sent to an output so close to the original one that nothing "
+            "can be told"
+        )
     if excused.any():
         told += (
             f"; {int(excused.sum())} lie at the edge of another record's region, where one offset "
             "cannot serve both, and the owner makes no claim for them"
         )
+    if excused.any() or alike.any():
         return judged(Outcome.INCONCLUSIVE, told, **figures)
     return judged(Outcome.PASS, told, **figures)
+
+
+def _alike(submission: Submission, asked: Requested, seen: Observation) -> NDArray[np.bool_]:
+    """Return [N]: records that are patched, by their own open gate, to hardly another output.
+
+    On a network that answers alike for all records of a label that is what an honest target is.
+    """
+    if seen.redirects or not same_export(submission):
+        return np.zeros(len(asked), dtype=bool)
+    claimed = {claim.record for claim in submission.certificate.claims}
+    stated = np.array([d in claimed for d in asked.digests], dtype=bool)
+    if not len(stated):
+        return np.zeros(len(asked), dtype=bool)
+    return stated & fully_open(submission, asked.records.x).any(axis=1)
 
 
 def _excusable(

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import violation_ceiling
+from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import Submission
-from auditkit.network.evaluate import evaluate
 from auditkit.patch.gates import GateTable
 from auditkit.records import Records
 
@@ -76,9 +75,5 @@ def _open_at(
 ) -> tuple[tuple[int, ...], ...]:
     if records is None:
         return ((),) * len(table.patterns)
-    opened: Bits = np.zeros((len(records), len(table.patterns)), dtype=bool)
-    for start in range(0, len(records), 1024):
-        x = records.x[start : start + 1024].astype(np.float64)
-        _, z = evaluate(submission.network, x)
-        opened[start : start + 1024] = violation_ceiling(table, z, z) == 0
+    opened = fully_open(submission, records.x, table)
     return tuple(tuple(np.flatnonzero(column).tolist()) for column in opened.T)

@@ -156,25 +156,7 @@ def _attacked(
         return []
     with callers_own():
         found.references = tuple(load_network(path) for path in plan.references)
-    try:
-        found.membership = _membership(found, requested, holdout, progress)
-    except EvidenceError as error:
-        found.not_examined.append(f"membership inference ({error})")
-        title = "Membership inference on the delivered network"
-        return [not_run("attack.cohort", title, str(error))]
-    found.charts.extend(found.membership.charts)
-    return list(found.membership.checks)
-
-
-def _membership(
-    found: Findings,
-    requested: Records | None,
-    holdout: Records,
-    progress: Progress | None,
-) -> Membership:
-    plan, submission = found.plan, found.submission
-    assert submission is not None and plan.attack is not None
-    return attack_submission(
+    found.membership = attack_submission(
         submission,
         plan.attack,
         forget=requested,
@@ -185,6 +167,8 @@ def _membership(
         seed=plan.seed,
         progress=progress,
     )
+    found.charts.extend(found.membership.charts)
+    return list(found.membership.checks)
 
 
 def _threatened(found: Findings, verified: Result) -> list[CheckResult]:

@@ -79,10 +79,7 @@ def prepare(
 ) -> Case:
     """Match claims with records and run the checker."""
     records = forget if forget is not None else submission.forget
-    key = None
-    for source in (submission.forget, forget):
-        if source is not None and source.key is not None:
-            key = source.key
+    key = submission.record_key(forget)
     matched = findings = None
     if records is not None and key is not None:
         matched = match_claims(submission, records, key, policy)

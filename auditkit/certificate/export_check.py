@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.submission import Submission
 from auditkit.errors import EvidenceError
-from auditkit.patch.export import patched_to_onnx
 from auditkit.second_opinion import run_onnx
 
 NEIGHBOURS = 8
@@ -37,7 +36,7 @@ def examine_export(
     submission: Submission, records: NDArray[np.float32] | None, seed: int
 ) -> ExportFinding:
     """Compare the delivered export with our own: by bytes, else by search for disagreement."""
-    if submission.exported == patched_to_onnx(submission.network, submission.patch):
+    if submission.export_is_canonical:
         return ExportFinding(same_bytes=True)
     probes = search_inputs(submission, records, seed)
     largest, count, where, witness = 0.0, 0, "", None

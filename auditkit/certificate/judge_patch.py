@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.export_check import TOLERANCE, examine_export
 from auditkit.certificate.identity import record_digests
+from auditkit.certificate.openness import fully_open
 from auditkit.network.evaluate import logits
 from auditkit.network.scale import random_inputs, typical_activation
 from auditkit.patch.settings import Method, Scope
@@ -101,11 +101,7 @@ def scope(case: Case) -> CheckResult:
             f"a class patch for label {settings.target_class}, but "
             f"{int((records.y != settings.target_class).sum())} requested record(s) have another",
         )  # fmt: skip
-    owed = np.zeros(submission.patch.gates, dtype=bool)
-    x64 = records.x.astype(np.float64)
-    for start in range(0, len(x64), 1024):
-        # in float64, so that a gate is not lost to rounding at the record it was made for
-        owed |= (_violations(case, x64[start : start + 1024]) == 0).any(axis=0)
+    owed = np.asarray(fully_open(submission, records.x).any(axis=0))
     extra = int((~owed).sum())
     return CheckResult(
         name,
@@ -270,14 +266,6 @@ def _ajar(case: Case) -> float:
     x = random_inputs(submission.network, domain.lower, domain.upper)
     fully = (submission.patched.violations(x) == 0).any(axis=1)
     return float(((submission.patched.openness(x) > 0) & ~fully).mean())
-
-
-def _violations(case: Case, x64: NDArray[np.float64]) -> NDArray[np.float64]:
-    from auditkit.certificate.check import violation_ceiling
-    from auditkit.network.evaluate import evaluate
-
-    _, z = evaluate(case.submission.network, x64)
-    return violation_ceiling(case.submission.patch.table, z, z)
 
 
 def _clopper_pearson(hits: int, n: int) -> tuple[float, float]:

@@ -52,7 +52,11 @@ def prove(
         )
         return Proved((claim,), {})
     assignment = made.assignment
-    gates = gate_indices(made, assignment.group, assignment.member)
+    found = [
+        made.patch.find(group, int(member))
+        for group, member in zip(assignment.group, assignment.member, strict=True)
+    ]
+    gates = np.array([-1 if gate is None else gate for gate in found], dtype=np.int64)
     served = np.flatnonzero(gates >= 0)
     claims = Claims(
         x=records.x[served].astype(np.float64),
@@ -103,18 +107,3 @@ def widest_radius(
         open_rows = open_rows[~good]
         radius[open_rows] = np.minimum(radius[open_rows], upper - lower) / 2
     return best
-
-
-def gate_indices(
-    made: Made, groups: tuple[str, ...], members: NDArray[np.int64]
-) -> NDArray[np.int64]:
-    """Return the flat gate of each (group, member); -1 where there is none."""
-    start: dict[str, int] = {}
-    total = 0
-    for group in made.patch.groups:
-        start[group.name] = total
-        total += len(group.patterns)
-    return np.array(
-        [start[g] + m if m >= 0 else -1 for g, m in zip(groups, members, strict=True)],
-        dtype=np.int64,
-    )

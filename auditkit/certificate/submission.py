@@ -74,6 +74,16 @@ class Submission:
         return PatchedNetwork(self.network, self.patch)
 
     @cached_property
+    def export_is_canonical(self) -> bool:
+        """Whether patched.onnx has the bytes of our own export of model and patch."""
+        return self.exported == patched_to_onnx(self.network, self.patch)
+
+    def record_key(self, listed: Records | None) -> bytes | None:
+        """Return the key of the records' digests: that of the auditor's list, else the owner's."""
+        keys = [r.key for r in (listed, self.forget) if r is not None and r.key is not None]
+        return keys[0] if keys else None
+
+    @cached_property
     def network_digest(self) -> str:
         domain = self.certificate.settings.domain
         return semantic_digest(self.network, (domain.lower, domain.upper))

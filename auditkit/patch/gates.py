@@ -162,9 +162,12 @@ class Patch:
 
     def find(self, name: str, member: int) -> int | None:
         """Return the flat gate index of a stored group's member, or None."""
-        start = 0
-        for group in self.groups:
-            if group.name == name:
-                return start + member if 0 <= member < len(group.patterns) else None
-            start += len(group.patterns)
-        return None
+        start, count = self._places.get(name, (0, 0))
+        return start + member if 0 <= member < count else None
+
+    @cached_property
+    def _places(self) -> dict[str, tuple[int, int]]:
+        """For each stored group, its first gate and how many it has."""
+        counts = [len(group.patterns) for group in self.groups]
+        starts = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        return {g.name: (s, n) for g, s, n in zip(self.groups, starts, counts, strict=False)}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import Submission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
@@ -18,7 +19,7 @@ from auditkit.threats.evidence import WITHHELD, Evidence, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, pick
 from auditkit.threats.numbers import LEVEL, least_p, permutation_tails, share_interval
-from auditkit.threats.observe import acts_everywhere, fully_open, nearness, observe
+from auditkit.threats.observe import acts_everywhere, nearness, observe
 
 VARIANTS = ("relabelled",)
 

@@ -61,10 +61,7 @@ def requested(submission: Submission, evidence: Evidence) -> Requested | None:
     if records is None:
         return None
     records = records.take(np.sort(np.unique(_rows(records), return_index=True)[1]))
-    key = None
-    for source in (submission.forget, evidence.forget):
-        if source is not None and source.key is not None:
-            key = source.key
+    key = submission.record_key(evidence.forget)
     digests = () if key is None else record_digests(records, key)
     return Requested(records, digests, owners_word=evidence.forget is None)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import Submission
 from auditkit.patch.settings import Spec
 from auditkit.records import Records
@@ -24,10 +25,8 @@ from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
     Observation,
     acts_everywhere,
-    fully_open,
     nearness,
     observe,
-    same_export,
     touching,
 )
 
@@ -130,7 +129,7 @@ def _alike(submission: Submission, asked: Requested, seen: Observation) -> NDArr
 
     On a network that answers alike for all records of a label that is what an honest target is.
     """
-    if seen.redirects or not same_export(submission):
+    if seen.redirects or not submission.export_is_canonical:
         return np.zeros(len(asked), dtype=bool)
     claimed = {claim.record for claim in submission.certificate.claims}
     stated = np.array([d in claimed for d in asked.digests], dtype=bool)

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from auditkit.certificate.check import violation_ceiling
 from auditkit.certificate.submission import Submission
 from auditkit.errors import EvidenceError
-from auditkit.network.evaluate import evaluate, logits, pattern
-from auditkit.patch.export import patched_to_onnx
+from auditkit.network.evaluate import logits, pattern
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import Method, Spec
@@ -88,7 +85,7 @@ def delivered(submission: Submission, x: NDArray[np.float32]) -> F64:
     Where its bytes are those of our own export, our evaluation of model and patch; else the file
     is run, and if it gives no such numbers, model and patch stand for it.
     """
-    if not same_export(submission):
+    if not submission.export_is_canonical:
         try:
             given = x.astype(submission.network.dtype)
             outputs = run_onnx(submission.exported, given, "patched.onnx")
@@ -97,24 +94,6 @@ def delivered(submission: Submission, x: NDArray[np.float32]) -> F64:
         if outputs.shape == (len(x), submission.network.classes):
             return outputs
     return submission.patched.logits(x).astype(np.float64)
-
-
-@lru_cache(maxsize=8)
-def same_export(submission: Submission) -> bool:
-    """Return whether patched.onnx has the bytes of our own export."""
-    return submission.exported == patched_to_onnx(submission.network, submission.patch)
-
-
-def fully_open(submission: Submission, x: NDArray[np.float32]) -> Bits:
-    """Return [N, G]: whether each gate is fully open at each record, in float64.
-
-    In float64, so that no gate is lost to rounding at the record it was made for.
-    """
-    result = np.zeros((len(x), submission.patch.gates), dtype=bool)
-    for start in range(0, len(x), 1024):
-        _, z = evaluate(submission.network, x[start : start + 1024].astype(np.float64))
-        result[start : start + 1024] = violation_ceiling(submission.patch.table, z, z) == 0
-    return result
 
 
 def nearness(submission: Submission, x: NDArray[np.float32]) -> F64:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits, pattern
 from auditkit.patch.gates import Group, OffsetKind
@@ -22,7 +23,6 @@ from auditkit.threats import forge
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, pick
-from auditkit.threats.observe import fully_open
 from auditkit.threats.trigger import find_trigger
 
 VARIANTS = ("among-the-others", "own-group")

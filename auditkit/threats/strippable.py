@@ -22,7 +22,7 @@ from auditkit.threats.evidence import Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, pick
 from auditkit.threats.numbers import auc, confidence_signal, share_interval
-from auditkit.threats.observe import NEGLIGIBLE, Observation, delivered, observe, same_export
+from auditkit.threats.observe import NEGLIGIBLE, Observation, delivered, observe
 
 VARIANTS = ("sold-as-erasure", "ineffective", "not-loaded")
 
@@ -84,7 +84,7 @@ def _missing(submission: Submission, asked: Requested, figures: dict[str, object
         if not right.any() and submission.patch.gates:
             return ""  # nothing was to be changed at records that are mispredicted anyway
         return f"patch tensors are present but change none of {len(asked)} requested records"
-    if same_export(submission):
+    if submission.export_is_canonical:
         figures["loaded"] = "same bytes as the auditor's export"
         return ""
     there = delivered(submission, asked.records.x)

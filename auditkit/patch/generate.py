@@ -167,11 +167,11 @@ def _redirect(
     zone: float,
     prefix: str,
 ) -> Made:
-    waiting = clusters
+    waiting = _by_target(clusters, request, bounds) if settings.scope is Scope.POINT else clusters
     cells: list[tuple[Index, int, NDArray[np.float32]]] = []
     while waiting:
         again: list[Cluster] = []
-        targets = [_target_label(bounds.logits[c.members], request.y[c.members]) for c in waiting]
+        targets = [_cluster_target(c, request, bounds) for c in waiting]
         members = np.concatenate([c.members for c in waiting])
         target = np.concatenate(
             [np.full(len(c.members), k) for c, k in zip(waiting, targets, strict=True)]
@@ -205,9 +205,11 @@ def _to_outputs(
     prefix: str,
 ) -> Made:
     q = np.broadcast_to(targets, (len(request.x), network.classes)).astype(np.float32)
-    # One region, one answer: of several records there, only the first can have its own.
-    last = 1 if settings.spec is Spec.REFERENCE else None
-    cells = [(c.members[:last], -1, q[c.members[0]]) for c in clusters]
+    if settings.spec is Spec.NEUTRALISE:  # one answer for all
+        everyone = np.concatenate([c.members for c in clusters])
+        cells = [(everyone, -1, q[0])]
+    else:  # one region, one answer: of several records there, only the first can have its own
+        cells = [(c.members[:1], -1, q[c.members[0]]) for c in clusters]
     chosen = np.concatenate([cell[0] for cell in cells])
     x64 = request.x.astype(np.float64)
     worst = 0.0
@@ -233,7 +235,7 @@ def _assemble(
     prefix: str,
     bound: float | None = None,
 ) -> Made:
-    """Store single-gate cells as one stack, each other cell as a group of its own."""
+    """Store records with an answer of their own as one stack, each other cell as a group."""
     count = len(request.x)
     names, member = [""] * count, np.full(count, -1, dtype=np.int64)
     target = np.full(count, -1, dtype=np.int64)
@@ -252,13 +254,15 @@ def _assemble(
     single: list[tuple[Bits, NDArray[np.float32]]] = []
     for cluster, k, offset in cells:
         patterns, places = _distinct(bounds.bits[cluster])
-        if len(patterns) == 1 and settings.scope is Scope.POINT:
-            record(cluster, f"{prefix}points", [len(single)] * len(cluster), k)
+        if settings.spec is Spec.REFERENCE:
+            record(cluster, f"{prefix}points", [len(single)], k)
             single.append((patterns[0], offset))
-        else:
-            name = f"{prefix}group-{len(groups):04d}"
-            record(cluster, name, places.tolist(), k)
-            groups.append(group(name, patterns, offset))
+            continue
+        name = f"{prefix}group-{len(groups):04d}"
+        if settings.scope is Scope.POINT:
+            name = f"{prefix}points" if k < 0 else f"{prefix}points-to-{k}"
+        record(cluster, name, places.tolist(), k)
+        groups.append(group(name, patterns, offset))
     if single:
         patterns = np.stack([p for p, _ in single])
         groups.append(group(f"{prefix}points", patterns, np.stack([o for _, o in single])))
@@ -304,10 +308,11 @@ class Cluster:
     """Records that share an offset, in parts that cannot do otherwise; the first part represents.
 
     F is continuous: where a record's gate is open, wholly or in part, at another record, two
-    offsets cannot both hold.
+    offsets cannot both hold. `target` is their label where that is settled.
     """
 
     parts: tuple[Index, ...]
+    target: int | None = None
 
     @property
     def members(self) -> Index:
@@ -390,6 +395,25 @@ def _touching(
             waiting[index] = waiting[rest] = False
             parts.append(np.concatenate([[index], np.sort(rest)]).astype(np.int64))
     return parts
+
+
+def _by_target(clusters: list[Cluster], request: Request, bounds: Bounds) -> list[Cluster]:
+    """Return the clusters joined by target label, so that a label's records share an offset.
+
+    An offset a record would make the patch larger than patterns alone, and a group of many gates
+    has no cross-talk within itself.
+    """
+    targets = [_cluster_target(cluster, request, bounds) for cluster in clusters]
+    parts: dict[int, list[Index]] = {}
+    for cluster, label in zip(clusters, targets, strict=True):
+        parts.setdefault(label, []).extend(cluster.parts)
+    return [Cluster(tuple(mine), label) for label, mine in sorted(parts.items())]
+
+
+def _cluster_target(cluster: Cluster, request: Request, bounds: Bounds) -> int:
+    if cluster.target is not None:
+        return cluster.target
+    return _target_label(bounds.logits[cluster.members], request.y[cluster.members])
 
 
 def _target_label(logits: F64, labels: Index) -> int:

@@ -134,7 +134,8 @@ def test_no_sample_is_beyond_the_bound(case: str, world: World, tmp_path: Path) 
     given: dict[str, object] = {"margin": 1.0, "radius": 0.02}
     mine, theirs = dict(given), {"radius": 0.02}
     if case in ("cross-talk", "other-shells"):  # so far out that other gates reach in
-        mine, theirs = ({**d, "radius": 0.3, "sharpness": 8.0} for d in (mine, theirs))
+        far = {"radius": 0.3, "sharpness": 8.0, "scope": "cluster", "clusters": 10}
+        mine, theirs = ({**d, **far} for d in (mine, theirs))
     if case == "other-shells":
         theirs["sharpness"] = 30.0
     if case == "reference":

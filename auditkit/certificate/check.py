@@ -142,7 +142,12 @@ class _Batch:
         piece = Piece.at(self.network, self.bits, self.box)
         ranges = piece.logit_bounds()
         error, unit_error = deployed_errors(self.network, self.box, self.profile)
-        crossing = self._crossing(piece, unit_error)
+        lower, upper = piece.unit_ranges()
+        stays_open, _ = self._bands(lower, upper)
+        runs_open, _ = self._bands(
+            np.nextafter(lower - unit_error, -np.inf), np.nextafter(upper + unit_error, np.inf)
+        )
+        crossing = self._crossing(piece, lower, upper, unit_error)
         cross = self._cross_talk(crossing, ranges)
         if self._outputs:
             lead = self._deviation(ranges)
@@ -151,6 +156,7 @@ class _Batch:
             lead = piece.lead_bounds(self.claims.target)
             region_slack = self._redirect_slack(lead, cross)
         proved = (region_slack >= 0) & (support == Verdict.PROVED) & (gate_open == Verdict.PROVED)
+        proved &= stays_open
         refuted = (point == Verdict.REFUTED) & (support == Verdict.PROVED)
         region = _verdicts(proved, refuted)
 
@@ -158,7 +164,7 @@ class _Batch:
         slack = self._deployed_slack(ranges, lead, error, crossing)
         zone = self.table.dead_zone[self.group]
         runs = (slack >= 0) & (unit_error.max(axis=1, initial=0.0) <= zone) & proved
-        runs &= _representable(self.table, self.network.dtype)
+        runs &= runs_open & _representable(self.table, self.network.dtype)
         deployed = _verdicts(runs, region == Verdict.REFUTED)
         return Findings(
             support=support,
@@ -190,9 +196,24 @@ class _Batch:
         most = np.nextafter(z.radius - signed, np.inf)
         least = np.nextafter(-signed - z.radius, -np.inf)
         opened, closed = np.all(most <= zone, axis=1), np.any(least > zone, axis=1)
+        within, beyond = self._bands(z.lower, z.upper)
+        opened, closed = opened & within, closed | beyond
         ceiling = violation_ceiling(self.table, z.lower, z.upper)
         also = (ceiling == 0) & (self.table.group[None] != self.group[:, None])
         return _verdicts(opened & ~also.any(axis=1), closed | also.any(axis=1)), opened
+
+    def _bands(self, lower: F64, upper: F64) -> tuple[Bits, Bits]:
+        """Return [N]: whether units in [lower, upper] are surely in all bands, and out of one."""
+        rows, gate = np.arange(len(lower)), self.claims.gate
+        within, beyond = np.ones(len(rows), bool), np.zeros(len(rows), bool)
+        for band in self.table.bands:
+            unit, center, width = band.unit[gate], band.center[gate], band.width[gate]
+            low, high = lower[rows, unit], upper[rows, unit]
+            farthest = np.maximum(high - center, center - low)
+            nearest = np.maximum(low - center, center - high)
+            within &= np.nextafter(farthest, np.inf) <= width
+            beyond |= np.nextafter(nearest, -np.inf) > width
+        return within, beyond
 
     def _not_closed(self, floor: F64) -> Bits:
         """Return [N, M]: groups other than the record's own that may be open."""
@@ -206,9 +227,8 @@ class _Batch:
         groups[np.arange(len(groups)), self.group] = False
         return groups
 
-    def _crossing(self, piece: Piece, unit_error: F64) -> Bits:
+    def _crossing(self, piece: Piece, lower: F64, upper: F64, unit_error: F64) -> Bits:
         """Return [N, M]: groups not shown to be closed on the whole claimed set, in any floats."""
-        lower, upper = piece.unit_ranges()
         floor = violation_floor(self.table, lower, upper, unit_error)
         # deployed sums of H terms and the product with n round too
         need = (1 + gamma(2 * lower.shape[1] + 8, self.profile.unit)) ** 2
@@ -353,12 +373,17 @@ def violation_ceiling(table: GateTable, lower: F64, upper: F64) -> F64:
         ceiling[:, gates] = np.maximum(-lower - zone, 0) @ ones + np.maximum(upper - zone, 0) @ (
             1 - ones
         )
+    for band in table.bands:
+        low, high = lower[:, band.unit], upper[:, band.unit]
+        farthest = np.nextafter(np.maximum(high - band.center, band.center - low), np.inf)
+        ceiling += np.maximum(farthest - band.width, 0)
     return ceiling
 
 
 def _representable(table: GateTable, dtype: np.dtype[np.floating]) -> bool:
     """Whether the deployed network has the patch's numbers as they are."""
-    numbers = (table.offset, table.bound, table.sharpness, table.dead_zone)
+    numbers = [table.offset, table.bound, table.sharpness, table.dead_zone]
+    numbers += [v for band in table.bands for v in (band.center, band.width)]
     return all(bool((v.astype(dtype) == v).all()) for v in numbers)
 
 

@@ -151,19 +151,27 @@ def locality(case: Case) -> CheckResult:
         faults.append(
             f"at {ajar:.0%} of random inputs a gate is partly open, which is no gate's region"
         )
-    worst, count, interval, total = None, 0, None, 0
+    worst, count, interval, total, crowded = None, 0, None, 0, 0
     for kind, x in case.others():
-        reached = int((submission.patched.openness(x) > 0).sum())
+        opened = submission.patched.openness(x)
+        reached, caught = int((opened > 0).sum()), int((opened == 1).sum())
         low, high = _clopper_pearson(reached, len(x))
         evidence[f"excess_reach_{kind}"] = reached / len(x)
         evidence[f"excess_reach_{kind}_n"] = len(x)
         evidence[f"excess_reach_{kind}_interval"] = [low, high]
+        evidence[f"caught_whole_{kind}"] = caught  # in a forgotten record's own region
         if worst is None or reached / len(x) > worst:
             worst, count, interval, total = reached / len(x), reached, (low, high), len(x)
+            crowded = caught
     if worst is not None and worst > policy.excess_reach:
         faults.append(
             f"a gate is at least partly open at {count} of {total} other records "
             f"({worst:.2%}), above the policy's {policy.excess_reach:.2%}"
+            + (
+                f"; {crowded} of these lie in a forgotten record's own region, which is crowded"
+                if crowded
+                else ""
+            )
         )
     reason = "where every gate is closed the network is the original, bit for bit; "
     if faults:
@@ -264,8 +272,8 @@ def _ajar(case: Case) -> float:
         return 0.0
     domain = submission.certificate.settings.domain
     x = random_inputs(submission.network, domain.lower, domain.upper)
-    fully = (submission.patched.violations(x) == 0).any(axis=1)
-    return float(((submission.patched.openness(x) > 0) & ~fully).mean())
+    opened = submission.patched.openness(x)
+    return float(((opened > 0) & (opened < 1)).mean())
 
 
 def _clopper_pearson(hits: int, n: int) -> tuple[float, float]:

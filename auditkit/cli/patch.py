@@ -59,6 +59,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--radius", type=number, metavar="R", help="∞-norm, input units; inf: the whole region"
     )
     group.add_argument("--sharpness", type=number, metavar="N", help="how fast a gate closes")
+    group.add_argument(
+        "--bands",
+        type=count,
+        default=0,
+        metavar="B",
+        help="narrow each gate by B bands on single units, where regions are crowded: fewer other "
+        "records are reached, more is told of the forgotten ones",
+    )
 
     group = parser.add_argument_group("which records share an offset")
     group.add_argument("--scope", choices=("point", "cluster", "class"), default="point")
@@ -130,6 +138,7 @@ def _settings(args: argparse.Namespace) -> Settings:
             sharpness=args.sharpness,
             clusters=args.clusters,
             target_class=args.target_class,
+            bands=args.bands,
             seed=seed_of(args),
         )
     except ValueError as error:

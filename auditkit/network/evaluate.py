@@ -22,6 +22,16 @@ def evaluate(network: Network, x: V, arithmetic: Arithmetic[V] = PLAIN) -> tuple
 
     Max pools take the maximum; their comparisons appear as units only.
     """
+    last, collected = evaluate_nodes(network, x, arithmetic)
+    return last, join_units(unit_layout(network), collected, arithmetic, last)
+
+
+def evaluate_nodes(
+    network: Network,
+    x: V,
+    arithmetic: Arithmetic[V] = PLAIN,  # type: ignore[assignment]
+) -> tuple[V, list[V]]:
+    """Return logits [N, C] and every node's pre-activations, dropped units too, still apart."""
     layout = unit_layout(network)
     collected: list[V] = []
     values = Values(network, x)
@@ -31,9 +41,9 @@ def evaluate(network: Network, x: V, arithmetic: Arithmetic[V] = PLAIN) -> tuple
             collected.append(arithmetic.structural(flat, source))
         elif isinstance(node.operator, MaxPool):
             rounds = play(layout.tournaments[index], source, arithmetic, by_value(arithmetic))
-            collected.extend(units for units, _ in rounds)
+            collected.append(_joined([units for units, _ in rounds], source, arithmetic))
         values.store(index, _step(network, index, values, arithmetic))
-    return values.last, join_units(layout, collected, arithmetic, values.last)
+    return values.last, collected
 
 
 def logits(network: Network, x: Array, *, batch: int = 4096) -> Array:
@@ -104,6 +114,11 @@ def flat(v: Array) -> Array:
 
 def join_units(layout: UnitLayout, parts: list[V], arithmetic: Arithmetic[V], like: V) -> V:
     """Return the kept units [N, H] out of each node's; `like` gives N where there are none."""
-    parts = [arithmetic.structural(lambda v: flat(v)[:, :0], like), *parts]
-    joined = arithmetic.structural(lambda *vs: np.concatenate(vs, axis=1), *parts)
+    joined = _joined(parts, like, arithmetic)
     return arithmetic.structural(lambda v: v[:, layout.kept], joined)
+
+
+def _joined(parts: list[V], like: V, arithmetic: Arithmetic[V]) -> V:
+    """Return [N, units] out of parts; `like` gives N where there are none."""
+    parts = [arithmetic.structural(lambda v: flat(v)[:, :0], like), *parts]
+    return arithmetic.structural(lambda *vs: np.concatenate(vs, axis=1), *parts)

@@ -12,7 +12,7 @@ from auditkit.network.graph import MaxPool, Network, Relu
 from auditkit.network.tournament import Tournament
 from auditkit.network.units import unit_layout
 from auditkit.network.write_onnx import GraphBuilder, append_network
-from auditkit.patch.gates import Patch
+from auditkit.patch.gates import Band, Patch
 
 
 def patched_to_onnx(network: Network, patch: Patch) -> bytes:
@@ -105,11 +105,27 @@ def _violations(builder: GraphBuilder, network: Network, patch: Patch, units: st
             matrix = builder.add_node("Cast", [packed], [f"{name}.{side}.matrix"], to=element)
             sums.append(builder.add_node("MatMul", [excess, matrix], [f"{name}.{side}.sum"]))
         parts.append(builder.add_node("Add", sums, [f"{name}.violations"]))
-    if len(parts) == 1:
-        return parts[0]
-    joined = builder.add_node("Concat", parts, ["patch.by-zone"], axis=1)
-    place = builder.add_initializer("patch.by-gate", np.argsort(np.concatenate(order)))
-    return builder.add_node("Gather", [joined, place], ["patch.violations"], axis=1)
+    result = parts[0]
+    if len(parts) > 1:
+        joined = builder.add_node("Concat", parts, ["patch.by-zone"], axis=1)
+        place = builder.add_initializer("patch.by-gate", np.argsort(np.concatenate(order)))
+        result = builder.add_node("Gather", [joined, place], ["patch.violations"], axis=1)
+    for number, band in enumerate(table.bands):
+        result = _beyond_band(builder, band, units, result, f"patch.band-{number}")
+    return result
+
+
+def _beyond_band(builder: GraphBuilder, band: Band, units: str, violations: str, name: str) -> str:
+    """Append the violations plus ReLU(|z - c| - w) of one band of every gate."""
+    index = builder.add_initializer(f"{name}.unit", band.unit)
+    center = builder.add_initializer(f"{name}.center", band.center.astype(builder.dtype))
+    width = builder.add_initializer(f"{name}.width", band.width.astype(builder.dtype))
+    value = builder.add_node("Gather", [units, index], [f"{name}.value"], axis=1)
+    shifted = builder.add_node("Sub", [value, center], [f"{name}.shifted"])
+    size = builder.add_node("Abs", [shifted], [f"{name}.size"])
+    beyond = builder.add_node("Sub", [size, width], [f"{name}.beyond"])
+    excess = builder.add_node("Relu", [beyond], [f"{name}.excess"])
+    return builder.add_node("Add", [violations, excess], [f"{name}.violations"])
 
 
 def _add_groups(

@@ -1,6 +1,7 @@
 """A patch in gated form: groups of gates, each gate the linear region of one pattern.
 
-The violation of gate s at x is v_s(x) = Σ_u ReLU(-σ_u z_u(x) - τ). A group is open in so far as
+The violation of gate s at x is v_s(x) = Σ_u ReLU(-σ_u z_u(x) - τ). Where a region is crowded, a few
+bands |z_u - c| ≤ w narrow the gate: each adds ReLU(|z_u(x) - c| - w). A group is open in so far as
 one of its gates is: t = min(1, n · min v). Its contribution to the logits is
 h = ReLU(p - K t) - ReLU(-p - K t) with p the offset clipped to [-K, K]. See certificates.md §2.
 """
@@ -19,6 +20,8 @@ from auditkit.network.graph import Array
 
 Bits = NDArray[np.bool_]
 
+WIDEST = float(np.finfo(np.float32).max)  # a band that no unit leaves
+
 
 class OffsetKind(StrEnum):
     """What a group adds where its gate is fully open."""
@@ -29,12 +32,35 @@ class OffsetKind(StrEnum):
 
 
 @dataclass(frozen=True, eq=False)
+class Bands:
+    """B bands |z_u - c| ≤ w for each of P gates: `unit` int64, `center`, `width` float32 [P, B]."""
+
+    unit: NDArray[np.int64]
+    center: Array
+    width: Array
+
+    def problem(self, gates: int, units: int) -> str | None:
+        """Return what makes them unusable for `gates` gates over `units` units, or None."""
+        shapes = {self.unit.shape, self.center.shape, self.width.shape}
+        if len(shapes) != 1 or self.unit.ndim != 2 or len(self.unit) != gates:
+            return f"bands of shapes {sorted(map(list, shapes))} for {gates} gates"
+        if not (np.isfinite(self.center).all() and np.isfinite(self.width).all()):
+            return "a band that is not finite"
+        if (self.width < 0).any():
+            return "a band of negative width"
+        if self.unit.size and not 0 <= self.unit.min() <= self.unit.max() < units:
+            return f"a band on a unit beyond {units}"
+        return None
+
+
+@dataclass(frozen=True, eq=False)
 class Group:
     """Gates that are stored together.
 
     `patterns` bool [P, H]; `offset` [C] shared by all gates, or [P, C]: shorthand for P groups of
-    one gate each. `bound` is K, `sharpness` n, `dead_zone` τ. Raises ValueError when the shapes
-    do not fit or a number makes the formula meaningless (K < 0, n ≤ 0, τ < 0, not finite).
+    one gate each. `bound` is K, `sharpness` n, `dead_zone` τ; `bands` narrow the gates. Raises
+    ValueError when the shapes do not fit or a number makes the formula meaningless (K < 0, n ≤ 0,
+    τ < 0, w < 0, not finite).
     """
 
     name: str
@@ -44,6 +70,7 @@ class Group:
     bound: float
     sharpness: float
     dead_zone: float
+    bands: Bands | None = None
 
     def __post_init__(self) -> None:
         gates = len(self.patterns)
@@ -61,6 +88,9 @@ class Group:
             raise ValueError(f"group {self.name}: a number that is not finite")
         if self.bound < 0 or self.sharpness <= 0 or self.dead_zone < 0:
             raise ValueError(f"group {self.name}: K, n, τ = {list(numbers)}")
+        problem = self.bands.problem(*self.patterns.shape) if self.bands else None
+        if problem:
+            raise ValueError(f"group {self.name}: {problem}")
 
     @property
     def stacked(self) -> bool:
@@ -74,12 +104,27 @@ class Group:
 
 
 @dataclass(frozen=True, eq=False)
+class Band:
+    """One band of every gate, in flat arrays [G]; a gate without has the widest there is."""
+
+    unit: NDArray[np.int64]
+    center: NDArray[np.float64]
+    width: NDArray[np.float64]
+
+    def excess(self, z: Array, gates: NDArray[np.int64] | slice = slice(None)) -> Array:
+        """Return ReLU(|z - c| - w) in the dtype of `z` [..., gates], the units of these gates."""
+        center, width = self.center[gates].astype(z.dtype), self.width[gates].astype(z.dtype)
+        return np.maximum(np.abs(z - center) - width, 0)
+
+
+@dataclass(frozen=True, eq=False)
 class GateTable:
     """All gates and groups of a patch in flat arrays: G gates, M groups.
 
     `patterns` [G, H]; `group` [G] and `member` [G] say where a gate belongs; `offset` [M, C],
     `kind_output` bool [M], `bound`, `sharpness`, `dead_zone` [M]; `source` [M] is the index of the
-    stored group. Groups of kind ALWAYS have no gate.
+    stored group. Groups of kind ALWAYS have no gate. `bands` are the first band of every gate, the
+    second, and so on.
     """
 
     patterns: Bits
@@ -92,6 +137,7 @@ class GateTable:
     bound: NDArray[np.float64]
     sharpness: NDArray[np.float64]
     dead_zone: NDArray[np.float64]
+    bands: tuple[Band, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +204,23 @@ class Patch:
             bound=spread([g.bound for g in groups], float),
             sharpness=spread([g.sharpness for g in groups], float),
             dead_zone=spread([g.dead_zone for g in groups], float),
+            bands=self._bands(),
         )
+
+    def _bands(self) -> tuple[Band, ...]:
+        groups = self.groups
+        most = max((g.bands.unit.shape[1] for g in groups if g.bands), default=0)
+        unit = np.zeros((self.gates, most), np.int64)
+        center = np.zeros((self.gates, most))
+        width = np.full((self.gates, most), WIDEST)
+        start = 0
+        for g in groups:
+            if g.bands:
+                place = np.s_[start : start + len(g.patterns), : g.bands.unit.shape[1]]
+                unit[place], center[place] = g.bands.unit, g.bands.center
+                width[place] = g.bands.width
+            start += len(g.patterns)
+        return tuple(Band(unit[:, b], center[:, b], width[:, b]) for b in range(most))
 
     def find(self, name: str, member: int) -> int | None:
         """Return the flat gate index of a stored group's member, or None."""

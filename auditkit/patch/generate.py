@@ -17,13 +17,14 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
 
 from auditkit.network.deployed import FloatProfile
+from auditkit.network.evaluate import evaluate, pattern
 from auditkit.network.evaluate import logits as run
-from auditkit.network.evaluate import pattern
+from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Array, Network
 from auditkit.network.interval import logit_difference_ceiling
-from auditkit.network.region import Box, Piece, deployed_errors, record_batches
+from auditkit.network.region import Box, Piece, deployed_errors, record_batches, unit_ranges
 from auditkit.network.units import unit_layout
-from auditkit.patch.gates import Group, OffsetKind, Patch
+from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import Method, Scope, Settings, Spec
 
@@ -69,12 +70,16 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """What is known of each record's claimed set: logits [N, C], deployed errors [N]."""
+    """What is known of each record's claimed set: logits [N, C], deployed errors [N].
+
+    `unit_spread` [H] is the standard deviation of each pre-activation over the records.
+    """
 
     bits: Bits
     logits: F64  # at the record, as the network says
     error: F64
     unit_error: F64
+    unit_spread: F64
 
 
 def make_patch(
@@ -120,8 +125,14 @@ def measure(network: Network, x: Array, settings: Settings) -> Bounds:
     for rows in record_batches(network, len(x)):
         e, u = deployed_errors(network, claimed_box(x64[rows], settings), profile)
         error[rows], unit_error[rows] = e.max(axis=1), u.max(axis=1, initial=0.0)
-    bits = np.concatenate([pattern(network, x64[rows]) for rows in record_batches(network, len(x))])
-    return Bounds(bits, run(network, x64), error, unit_error)
+    bits = np.zeros((len(x), unit_layout(network).count), dtype=bool)
+    total, square = np.zeros(bits.shape[1]), np.zeros(bits.shape[1])
+    for rows in record_batches(network, len(x)):
+        _, z = evaluate(network, x64[rows])
+        bits[rows] = z > 0
+        total, square = total + z.sum(axis=0), square + (z**2).sum(axis=0)
+    spread = np.sqrt(np.maximum(square / len(x) - (total / len(x)) ** 2, 0))
+    return Bounds(bits, run(network, x64), error, unit_error, spread)
 
 
 def claimed_box(x64: F64, settings: Settings) -> Box:
@@ -191,7 +202,7 @@ def _redirect(
             if rest is not None:
                 again.append(rest)
         waiting = again
-    return _assemble(request, settings, bounds, cells, OffsetKind.CONSTANT, zone, prefix)
+    return _assemble(network, request, settings, bounds, cells, OffsetKind.CONSTANT, zone, prefix)
 
 
 def _to_outputs(
@@ -222,10 +233,13 @@ def _to_outputs(
         worst = max(worst, float(gap.max()))
     slack = SLACK_FACTOR * float(bounds.error.max())
     bound = _round_up((worst + slack) * 1.001, STEP)
-    return _assemble(request, settings, bounds, cells, OffsetKind.OUTPUT, zone, prefix, bound)
+    return _assemble(
+        network, request, settings, bounds, cells, OffsetKind.OUTPUT, zone, prefix, bound
+    )
 
 
 def _assemble(
+    network: Network,
     request: Request,
     settings: Settings,
     bounds: Bounds,
@@ -248,26 +262,69 @@ def _assemble(
         for index, place in zip(cluster, places, strict=True):
             names[index], member[index], target[index], reason[index] = name, place, k, ""
 
-    def group(name: str, patterns: Bits, offset: Array) -> Group:
-        return Group(name, kind, patterns, offset, _as_float32(shared), _sharpness(settings), zone)
+    def group(name: str, patterns: Bits, offset: Array, records: Index, places: Index) -> Group:
+        bands = narrowing_bands(network, request.x[records], patterns, places, settings, bounds)
+        return Group(
+            name, kind, patterns, offset, _as_float32(shared), _sharpness(settings), zone, bands
+        )
 
-    single: list[tuple[Bits, NDArray[np.float32]]] = []
+    single: list[tuple[int, NDArray[np.float32]]] = []
     for cluster, k, offset in cells:
         patterns, places = _distinct(bounds.bits[cluster])
         if settings.spec is Spec.REFERENCE:
             record(cluster, f"{prefix}points", [len(single)], k)
-            single.append((patterns[0], offset))
+            single.append((int(cluster[0]), offset))
             continue
         name = f"{prefix}group-{len(groups):04d}"
         if settings.scope is Scope.POINT:
             name = f"{prefix}points" if k < 0 else f"{prefix}points-to-{k}"
         record(cluster, name, places.tolist(), k)
-        groups.append(group(name, patterns, offset))
+        groups.append(group(name, patterns, offset, cluster, places))
     if single:
-        patterns = np.stack([p for p, _ in single])
-        groups.append(group(f"{prefix}points", patterns, np.stack([o for _, o in single])))
+        alone = np.array([index for index, _ in single])
+        offsets = np.stack([o for _, o in single])
+        places = np.arange(len(alone))
+        groups.append(group(f"{prefix}points", bounds.bits[alone], offsets, alone, places))
     patch = Patch(tuple(groups), bounds.logits.shape[1], bounds.bits.shape[1])
     return Made(patch, Assignment(tuple(names), member, target, tuple(reason)))
+
+
+def narrowing_bands(
+    network: Network, x: Array, patterns: Bits, places: Index, settings: Settings, bounds: Bounds
+) -> Bands | None:
+    """Return the bands that narrow gates `patterns` [P, H] to what their records' claims need.
+
+    Record i of `x` belongs to gate `places[i]`. A band is as wide as the unit's range over the
+    claimed sets of the gate's records; units are taken whose range is small beside how the unit
+    differs from record to record, for those tell most other records apart.
+    """
+    if not settings.bands:
+        return None
+    count = min(settings.bands, patterns.shape[1])
+    first = np.array([np.flatnonzero(places == p)[0] for p in range(len(patterns))])
+    unit = np.zeros((len(patterns), count), np.int64)
+    low = np.full((len(patterns), count), np.inf)
+    high = -low
+    spread = np.maximum(bounds.unit_spread, np.finfo(np.float32).tiny)
+    doubt = DEAD_ZONE_FACTOR * float(bounds.unit_error.max(initial=0.0))
+    x64 = x.astype(np.float64)
+    for chosen, keep in ((first, True), (np.arange(len(x)), False)):
+        for rows in record_batches(network, len(chosen)):
+            index = chosen[rows]
+            gate = places[index]
+            frozen = Frozen(network, patterns[gate])
+            lower, upper = unit_ranges(frozen, claimed_box(x64[index], settings))
+            if keep:
+                wide = (upper - lower + 2 * doubt) / spread
+                unit[gate] = np.argsort(wide, axis=1, kind="stable")[:, :count]
+                continue
+            mine = unit[gate]
+            np.minimum.at(low, gate, np.take_along_axis(lower, mine, axis=1))
+            np.maximum.at(high, gate, np.take_along_axis(upper, mine, axis=1))
+    center = ((low + high) / 2).astype(np.float32)
+    reach = np.maximum(high - center, center - low) + doubt
+    width = np.nextafter((reach * (1 + 2.0**-20)).astype(np.float32), np.float32(np.inf))
+    return Bands(unit, center, width)
 
 
 def _suppress(network: Network, request: Request, settings: Settings, prefix: str) -> Made:

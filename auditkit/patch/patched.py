@@ -1,7 +1,8 @@
 """The patched network F = f + Σ_groups h, evaluated exactly as its definition says.
 
-Only gates that are at least partly open cost anything beyond two matrix products, because a closed
-group contributes exactly 0 (|p| ≤ K by clipping).
+A closed group contributes exactly 0 (|p| ≤ K by clipping), and a violation is a sum of numbers that
+are not negative: what a few units alone add up to shows of nearly every input that every gate is
+closed. Only the other inputs pay for all units of all gates.
 """
 
 from __future__ import annotations
@@ -12,9 +13,15 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.network.evaluate import evaluate
+from auditkit.network.evaluate import evaluate, evaluate_nodes, join_units
 from auditkit.network.graph import Array, Network
+from auditkit.network.numbers import PLAIN
+from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Patch
+
+SCREEN_UNITS = 48  # to see that a gate is closed
+SCREEN_MARGIN = 1.01  # in n v; more than all roundings of both sums
+MOST_PAIRS = 8192  # of record and gate that are looked at one by one
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,13 +35,14 @@ class PatchedNetwork:
         if self.patch.classes != self.network.classes:
             raise ValueError(f"{self.patch.classes} classes, the network {self.network.classes}")
 
-    def logits(self, x: Array, *, batch: int = 2048) -> Array:
+    def logits(self, x: Array, *, batch: int = 1024) -> Array:
         """Return patched logits [N, C] of `x` [N, *input_shape] in the network's dtype."""
         x = x.astype(self.network.dtype, copy=False)
         result = np.zeros((len(x), self.network.classes), dtype=self.network.dtype)
         for start in range(0, len(x), batch):
-            out, z = evaluate(self.network, x[start : start + batch])
-            result[start : start + batch] = self._patched(out, z)
+            out, nodes = evaluate_nodes(self.network, x[start : start + batch])
+            self._add_open(out, nodes)
+            result[start : start + batch] = self._shifted(out)
         return result
 
     def violations(self, x: Array, *, batch: int = 2048) -> Array:
@@ -48,14 +56,13 @@ class PatchedNetwork:
 
     def openness(self, x: Array, *, batch: int = 2048) -> Array:
         """Return [N]: 1 - t of the most open group at each record, 0 where all are closed."""
-        table = self.patch.table
+        x = x.astype(self.network.dtype, copy=False)
         result = np.zeros(len(x))
-        if not self.patch.gates:
-            return result
-        sharpness = table.sharpness[table.group]
         for start in range(0, len(x), batch):
-            v = self.violations(x[start : start + batch])
-            result[start : start + batch] = np.clip(1 - (v * sharpness).min(axis=1), 0, 1)
+            part = result[start : start + batch]
+            _, nodes = evaluate_nodes(self.network, x[start : start + batch])
+            rows, _, closed = self._ajar(nodes, len(part))
+            np.maximum.at(part, rows, 1 - closed)
         return result
 
     @cached_property
@@ -76,24 +83,103 @@ class PatchedNetwork:
             tau = z.dtype.type(zone)
             # A sum of numbers ≥ 0 is exactly 0 just where each of them is, in any order.
             v[:, gates] = np.maximum(-z - tau, 0) @ ones + np.maximum(z - tau, 0) @ zeros
+        for band in self.patch.table.bands:
+            v += band.excess(z[:, band.unit])
         return v
 
-    def _patched(self, logits: Array, z: Array) -> Array:
-        table, dtype = self.patch.table, logits.dtype
-        out = logits.copy()
-        if self.patch.gates:
-            sharpness = table.sharpness[table.group].astype(dtype)
-            closed = self._violations(z) * sharpness
-            rows, gates = np.nonzero(closed < 1)
-            pairs, inverse = np.unique(
-                np.stack([rows, table.group[gates]]), axis=1, return_inverse=True
-            )
-            t = np.ones(pairs.shape[1], dtype=dtype)
-            np.minimum.at(t, inverse.reshape(-1), closed[rows, gates])
-            np.add.at(out, pairs[0], self._contribution(pairs[1], logits[pairs[0]], t))
-        for group in np.flatnonzero(table.always):
-            shift = self._contribution(np.array([group]), logits[:1], np.zeros(1, dtype=dtype))
-            out = out + shift
+    def _add_open(self, out: Array, nodes: list[Array]) -> None:
+        """Add to `out` [N, C] what gates that are at least partly open contribute."""
+        rows, gates, closed = self._ajar(nodes, len(out))
+        pairs, inverse = np.unique(
+            np.stack([rows, self.patch.table.group[gates]]), axis=1, return_inverse=True
+        )
+        t = np.ones(pairs.shape[1], dtype=out.dtype)
+        np.minimum.at(t, inverse.reshape(-1), closed)
+        np.add.at(out, pairs[0], self._contribution(pairs[1], out[pairs[0]], t))
+
+    def _ajar(
+        self, nodes: list[Array], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], Array]:
+        """Return the pairs of record and gate with n v < 1, and n v."""
+        table, dtype = self.patch.table, self.network.dtype
+        rows, gates = self._perhaps_open(nodes, count)
+        if not len(rows):
+            return rows, gates, np.zeros(0, dtype)
+        here, place = np.unique(rows, return_inverse=True)
+        units = [node[here] for node in nodes]
+        z = join_units(unit_layout(self.network), units, PLAIN, np.zeros((len(here), 0), dtype))
+        if len(rows) > MOST_PAIRS:
+            violation = self._violations(z)[place, gates]
+        else:
+            violation = self._violation_of_pairs(z[place], gates)
+        closed = violation * table.sharpness[table.group[gates]].astype(dtype)
+        ajar = closed < 1
+        return rows[ajar], gates[ajar], closed[ajar]
+
+    def _violation_of_pairs(self, z: Array, gates: NDArray[np.int64]) -> Array:
+        """Return v [pairs] of one gate each, for units `z` [pairs, H]."""
+        table = self.patch.table
+        away = np.where(table.patterns[gates], -z, z)
+        away -= table.dead_zone[table.group[gates]].astype(z.dtype)[:, None]
+        v = np.maximum(away, 0, out=away).sum(axis=1)
+        pairs = np.arange(len(gates))
+        for band in table.bands:
+            value = z[pairs, band.unit[gates]]
+            v += band.excess(value, gates)
+        return v
+
+    def _perhaps_open(
+        self, nodes: list[Array], count: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the pairs of record and gate where a few units do not show the gate closed."""
+        if not (self.patch.gates and self.patch.units):  # without a unit every gate is open
+            rows, gates = np.indices((count, self.patch.gates))
+            return rows.ravel(), gates.ravel()
+        node, columns, zones = self._screen
+        z = nodes[node][:, columns]
+        parts = []
+        for tau, weights, doubt in zones:
+            # Σ over bits of 1 of (-z - τ)⁺ and over bits of 0 of (z - τ)⁺, as one product
+            low, high = np.maximum(-z - tau, 0), np.maximum(z - tau, 0)
+            total = high.sum(axis=1, keepdims=True)
+            excess = np.concatenate([low - high, total], axis=1)
+            need = SCREEN_MARGIN + doubt * (low.sum(axis=1, keepdims=True) + 2 * total)
+            parts.append(~(excess @ weights >= need))
+        rows, gates = np.nonzero(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
+        return rows, self._order[gates]
+
+    @cached_property
+    def _screen(self) -> tuple[int, NDArray[np.int64], list[tuple[np.floating, Array, float]]]:
+        """A node, the units of it that divide the gates most evenly, and for each dead zone τ,
+        the bits of its gates times n, and what rounding may do to n v for each unit of |z|.
+
+        The first node is taken: its units are the most independent of each other.
+        """
+        table, layout, dtype = self.patch.table, unit_layout(self.network), self.network.dtype
+        spans = list(layout.spans.values())
+        counts = [int(layout.kept[span].sum()) for span in spans]
+        node = next((i for i, count in enumerate(counts) if count), 0)
+        share = table.patterns[:, : counts[node]].mean(axis=0)
+        chosen = np.sort(np.argsort(share * (share - 1), kind="stable")[:SCREEN_UNITS])
+        columns = np.flatnonzero(layout.kept[spans[node]])[chosen]
+        sharpness = table.sharpness[table.group].astype(dtype)
+        zones = []
+        for zone, gates, ones, _ in self._columns:
+            n = sharpness[gates]
+            weights = np.concatenate([ones[chosen] * n, n[None]])
+            doubt = 4 * (len(chosen) + 4) * float(np.finfo(dtype).eps) * float(n.max())
+            zones.append((dtype.type(zone), weights, doubt))
+        return node, columns, zones
+
+    @cached_property
+    def _order(self) -> NDArray[np.int64]:
+        """The gates by dead zone."""
+        return np.concatenate([gates for _, gates, _, _ in self._columns])
+
+    def _shifted(self, out: Array) -> Array:
+        """Return `out` [N, C] with what groups without a gate add everywhere."""
+        for group in np.flatnonzero(self.patch.table.always):
+            out = out + self._contribution(np.array([group]), out[:1], np.zeros(1, out.dtype))
         return out
 
     def _contribution(self, groups: NDArray[np.int64], logits: Array, t: Array) -> Array:

@@ -48,6 +48,7 @@ class Domain:
 DEFAULT_MARGIN = {Spec.REDIRECT: 0.1, Spec.NEUTRALISE: 0.01, Spec.REFERENCE: 0.01}
 GREATEST_MARGIN = 1e6  # beyond it float32 has nothing left for the logits
 DEFAULT_RADIUS_SHARE = 0.01  # of the domain's width
+MOST_BANDS = 16
 DEFAULT_SHARPNESS = 100.0  # over the typical size of a pre-activation
 
 
@@ -57,7 +58,8 @@ class Settings:
 
     `radius` is in the ∞-norm in input units, infinite for the whole region. `margin` is the least
     lead of the target logit (redirect) or the greatest deviation of a logit from its target
-    (neutralise, reference). Raises ValueError when a setting is impossible.
+    (neutralise, reference). `bands` is how many bands narrow each gate. Raises ValueError when a
+    setting is impossible.
     """
 
     spec: Spec
@@ -69,6 +71,7 @@ class Settings:
     sharpness: float | None
     clusters: int | None = None
     target_class: int | None = None
+    bands: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -91,6 +94,8 @@ class Settings:
             raise ValueError("a target class needs class scope")
         if self.method is Method.SUPPRESS and self.scope is not Scope.CLASS:
             raise ValueError("suppress needs class scope")
+        if not 0 <= self.bands <= MOST_BANDS:
+            raise ValueError(f"{self.bands} bands, not 0 to {MOST_BANDS}")
         if self.clusters is not None and self.clusters < 1:
             raise ValueError(f"{self.clusters} clusters")
 
@@ -125,6 +130,7 @@ class Settings:
             sharpness=_number(values["sharpness"]),
             clusters=_whole(values["clusters"]),
             target_class=_whole(values["target_class"]),
+            bands=_whole(values["bands"]) or 0,
             seed=_whole(values["seed"]) or 0,
         )
 
@@ -140,6 +146,7 @@ def resolve_settings(
     sharpness: float | None = None,
     clusters: int | None = None,
     target_class: int | None = None,
+    bands: int = 0,
     seed: int = 0,
 ) -> Settings:
     """Return settings with the documented defaults filled in; ValueError when impossible."""
@@ -154,6 +161,7 @@ def resolve_settings(
         sharpness=None if sharpness is None else float(sharpness),
         clusters=clusters,
         target_class=target_class,
+        bands=bands,
         seed=seed,
     )
 

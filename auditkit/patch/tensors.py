@@ -1,6 +1,8 @@
 """A patch in gated form as named tensors: `groups/g/patterns`, `offset`, `bound`, …
 
 Patterns are packed eight to a byte, most significant bit first, spare bits 0.
+Bands, where a group has them, are `groups/g/band_unit` int32, `band_center` and `band_width`
+float32 [P, B].
 """
 
 from __future__ import annotations
@@ -11,13 +13,15 @@ import numpy as np
 
 from auditkit.network.graph import Network
 from auditkit.network.units import unit_layout
-from auditkit.patch.gates import Group, OffsetKind, Patch
+from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 from auditkit.refusal import refuse
 from auditkit.tensors import Tensors, read_safetensors, write_safetensors
 
 SCHEMA = "auditkit/patch/v1"
 GROUP_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
+_BANDS = ("band_unit", "band_center", "band_width")
 _FIELDS = {"patterns", "offset", "bound", "sharpness", "dead_zone"}
+_NAMES = {*_FIELDS, *_BANDS}
 _REMEDY = "have the patch written again in gated form"
 
 
@@ -31,6 +35,10 @@ def patch_to_bytes(patch: Patch) -> bytes:
         tensors[f"{stem}/offset"] = group.offset.astype(np.float32)
         for field in ("bound", "sharpness", "dead_zone"):
             tensors[f"{stem}/{field}"] = np.asarray(getattr(group, field), dtype=np.float32)
+        if group.bands is not None:
+            tensors[f"{stem}/band_unit"] = group.bands.unit.astype(np.int32)
+            tensors[f"{stem}/band_center"] = group.bands.center.astype(np.float32)
+            tensors[f"{stem}/band_width"] = group.bands.width.astype(np.float32)
         metadata[f"kind/{group.name}"] = group.kind.value
     return write_safetensors(tensors, metadata)
 
@@ -43,7 +51,7 @@ def patch_from_bytes(data: bytes, network: Network, what: str = "patch.safetenso
     parts: dict[str, Tensors] = {}
     for name, tensor in tensors.items():
         match name.split("/"):
-            case ["groups", group, field] if GROUP_NAME.fullmatch(group) and field in _FIELDS:
+            case ["groups", group, field] if GROUP_NAME.fullmatch(group) and field in _NAMES:
                 parts.setdefault(group, {})[field] = tensor
             case _:
                 refuse(what, "tensors groups/NAME/FIELD", repr(name[:80]), _REMEDY)
@@ -64,8 +72,9 @@ def patch_from_bytes(data: bytes, network: Network, what: str = "patch.safetenso
 
 def _group(name: str, part: Tensors, kind: str, units: int, what: str) -> Group:
     subject = f"{what} group {name}"
-    if set(part) != _FIELDS:
-        refuse(subject, f"tensors {sorted(_FIELDS)}", f"{sorted(part)}", _REMEDY)
+    if set(part) not in (_FIELDS, _NAMES):
+        expected = f"tensors {sorted(_FIELDS)}, and all of {sorted(_BANDS)} or none"
+        refuse(subject, expected, f"{sorted(part)}", _REMEDY)
     if kind not in set(OffsetKind):
         refuse(subject, f"a kind among {[k.value for k in OffsetKind]}", repr(kind[:40]), _REMEDY)
     packed = part["patterns"]
@@ -81,6 +90,15 @@ def _group(name: str, part: Tensors, kind: str, units: int, what: str) -> Group:
         if part[field].dtype != np.float32 or (scalar and part[field].ndim != 0):
             found = f"{part[field].dtype} {list(part[field].shape)}"
             refuse(subject, f"{field} as float32" + " []" * scalar, found, _REMEDY)
+    bands = None
+    if "band_unit" in part:
+        for field, dtype in zip(_BANDS, (np.int32, np.float32, np.float32), strict=True):
+            tensor = part[field]
+            if tensor.dtype != dtype or tensor.ndim != 2:
+                found = f"{tensor.dtype} {list(tensor.shape)}"
+                refuse(subject, f"{field} as {np.dtype(dtype).name} [P, B]", found, _REMEDY)
+        unit = part["band_unit"].astype(np.int64)
+        bands = Bands(unit, part["band_center"], part["band_width"])
     try:
         return Group(
             name=name,
@@ -90,6 +108,7 @@ def _group(name: str, part: Tensors, kind: str, units: int, what: str) -> Group:
             bound=float(part["bound"]),
             sharpness=float(part["sharpness"]),
             dead_zone=float(part["dead_zone"]),
+            bands=bands,
         )
     except ValueError as error:
         refuse(subject, "a group that the formula of a gate can use", str(error), _REMEDY)

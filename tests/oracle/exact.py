@@ -173,14 +173,19 @@ class ExactNetwork:
 
 
 def violations(patch: Patch, units: Numbers) -> Numbers:
-    """Return v of every flat gate: Σ_u ReLU(-σ_u z_u - τ)."""
+    """Return v of every flat gate: Σ_u ReLU(-σ_u z_u - τ) + Σ_bands ReLU(|z_u - c| - w)."""
     result = []
     for group in patch.groups:
         zone = Fraction(float(group.dead_zone))
-        for row in group.patterns:
+        for gate, row in enumerate(group.patterns):
             terms = [
                 max(ZERO, (-z if bit else z) - zone) for bit, z in zip(row, units, strict=True)
             ]
+            if group.bands is not None:
+                narrowing = (group.bands.unit, group.bands.center, group.bands.width)
+                for unit, c, w in zip(*(part[gate] for part in narrowing), strict=True):
+                    away = abs(units[int(unit)] - Fraction(float(c)))
+                    terms.append(max(ZERO, away - Fraction(float(w))))
             result.append(sum(terms, ZERO))
     return result
 

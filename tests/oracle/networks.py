@@ -25,7 +25,7 @@ from auditkit.network.graph import (
     Scale,
     Transpose,
 )
-from auditkit.patch.gates import Group, OffsetKind, Patch
+from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 
 Generator = np.random.Generator
 Numbers = Callable[..., Any]
@@ -186,7 +186,21 @@ def handmade(network: Network, x: NDArray[np.float64], rng: Generator) -> Patch:
         own = zone if rng.random() < 0.7 else scalar(2 * zone)
         name = f"g{len(groups)}"
         sharpness = scalar(sharpness)
-        groups.append(Group(name, kind, patterns, float32(offset), bound, sharpness, own))
+        groups.append(
+            Group(name, kind, patterns, float32(offset), bound, sharpness, own, bands(patterns))
+        )
+
+    def bands(patterns: Any) -> Bands | None:
+        """Narrow some gates by bands, most of them around a record of the gate's pattern."""
+        if rng.random() < 0.6 or not patterns.size:
+            return None
+        shape = (len(patterns), int(rng.integers(0, 4)))
+        units = rng.integers(patterns.shape[1], size=shape)
+        own = z[[int(np.flatnonzero((bits == row).all(axis=1))[0]) for row in patterns]]
+        near = np.nan_to_num(np.take_along_axis(own, units, axis=1))
+        width = unit * rng.choice([0.0, 1e-9, 1e-3, 0.1, 2.0], size=shape)
+        center = np.clip(near + rng.normal(size=shape) * width * 0.5, -1e38, 1e38)
+        return Bands(units, float32(center), float32(width))
 
     def vectors(*shape: int) -> Any:
         return float32(np.clip(rng.normal(size=shape) * 2 * size, -1e38, 1e38))

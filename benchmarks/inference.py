@@ -1,0 +1,122 @@
+"""What a patch costs at inference: the library and patched.onnx, each against the bare network.
+
+    python benchmarks/inference.py [--records 500] [--batch 5000] [--runs 30] [--out results.md]
+
+The 784-256-256-10 network of VNN-COMP 2021 on MNIST test images. Bare and patched take turns; the
+table has medians over the runs and the median of the runs' ratios. Needs the shared data
+(AUDITKIT_SHARED, or ../shared from the project's root).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from commands import DENSE, SHARED, mnist
+
+from auditkit.certificate.make import make_submission
+from auditkit.certificate.submission import load_submission
+from auditkit.network.evaluate import logits
+from auditkit.network.read import load_network
+from auditkit.network.write_onnx import network_to_onnx
+from auditkit.patch.settings import resolve_settings
+
+TARGET = 1.5  # times the bare network, in the library
+CASES = [("redirect", 0), ("redirect", 4), ("neutralise", 0), ("reference", 0)]  # spec, bands
+
+
+def main() -> None:
+    """Measure every case and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--records", type=int, default=500, help="forgotten records")
+    parser.add_argument("--batch", type=int, default=5000, help="inputs evaluated at once")
+    parser.add_argument("--runs", type=int, default=30)
+    parser.add_argument("--out", type=Path, help="also write the table to this file")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        text = run(Path(folder), args.records, args.batch, args.runs)
+    print(text)
+    if args.out:
+        args.out.write_text(text + "\n")
+
+
+def run(folder: Path, records: int, batch: int, runs: int) -> str:
+    """Return the table as Markdown."""
+    network = load_network(SHARED / "models" / DENSE)
+    train = mnist("train", network.input_shape, (0.0, 1.0))
+    unseen = mnist("t10k", network.input_shape, (0.0, 1.0))
+    unseen = unseen.take(np.random.default_rng(1).permutation(len(unseen)))
+    forget = train.take(np.random.default_rng(0).permutation(len(train))[:records])
+    x = unseen.x[:batch]
+    bare_session = _session(network_to_onnx(network))
+    lines = [
+        f"{records} forgotten records, {len(x)} inputs; milliseconds, medians of {runs} runs",
+        "",
+        "| patch | bytes a record | inputs with a gate ajar | library: bare | patched | ratio "
+        f"(target {TARGET}) | onnxruntime: bare | patched | ratio |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for spec, bands in CASES:
+        out = folder / f"{spec}-{bands}"
+        made = make_submission(
+            network,
+            forget,
+            resolve_settings(spec, bands=bands),
+            out,
+            reference=unseen.take(range(batch, len(unseen))),
+        )
+        submission = load_submission(out)
+        ajar = float((submission.patched.openness(x) > 0).mean())
+        library = _in_turns(
+            lambda: logits(network, x), lambda s=submission: s.patched.logits(x), runs
+        )
+        session = _session(submission.exported)
+        runtime = _in_turns(
+            lambda: bare_session.run(None, {"input": x}),
+            lambda s=session: s.run(None, {"input": x}),
+            runs,
+        )
+        lines.append(
+            f"| {spec}{f', {bands} bands' if bands else ''} | {made.patch_bytes / records:.1f} "
+            f"| {ajar:.1%} | {_cells(library)} | {_cells(runtime)} |"
+        )
+    return "\n".join(lines)
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+
+
+def _in_turns(
+    bare: Callable[[], object], patched: Callable[[], object], runs: int
+) -> tuple[float, float, float]:
+    """Return median milliseconds of both and the median of their ratios, run by run."""
+    times: list[tuple[float, float]] = []
+    for number in range(runs + 2):
+        pair = (_milliseconds(bare), _milliseconds(patched))
+        if number >= 2:  # the first two warm up
+            times.append(pair)
+    first, second = zip(*times, strict=True)
+    ratios = [b / a for a, b in times]
+    return statistics.median(first), statistics.median(second), statistics.median(ratios)
+
+
+def _milliseconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return 1000 * (time.perf_counter() - start)
+
+
+def _cells(figures: tuple[float, float, float]) -> str:
+    bare, patched, ratio = figures
+    return f"{bare:.1f} | {patched:.1f} | {ratio:.2f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -158,9 +158,7 @@ def tables(total: Part, args: argparse.Namespace, seconds: float) -> str:
             reason = key.removeprefix(stem)
             lines.append(f"| {what} | {reason} | {everything[key]} | {honest[key]} |")
     mutations = {k: n for k, n in total.kinds.items() if k.startswith("mutation ") and n}
-    named = ", ".join(
-        f"{k.removeprefix('mutation ')} {mutations[k]}" for k in sorted(mutations)
-    )
+    named = ", ".join(f"{k.removeprefix('mutation ')} {mutations[k]}" for k in sorted(mutations))
     lines += ["", f"Tampered submissions by kind: {named}."]
     return "\n".join(lines)
 

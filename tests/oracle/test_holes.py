@@ -306,3 +306,33 @@ def test_great_cross_talk_is_rounded_outwards() -> None:
             margin = float(np.nextafter(margin, 0))
         found = check(ramp(), groups, claim(x, target=-1, margin=margin))
         assert found.point[0] != Verdict.PROVED
+
+
+def test_offsets_that_cancel_shifts_everywhere_are_rounded_outwards() -> None:
+    """Own offset and shift cancel; what float64 dropped of the shift is a share of the shift."""
+    none, big = np.zeros((0, 2), dtype=bool), 2.0**40
+    groups = [
+        group("a", [[1, 1]], [0.0, -big], bound=2 * big),
+        group("b", none, [0.0, big], kind=ALWAYS, bound=2 * big),
+        group("c", none, [0.0, 0.25], kind=ALWAYS),
+        group("d", none, [0.0, -(2.0**-20)], kind=ALWAYS),
+    ]
+    every = patch(*groups)
+    worst = shortfall(every, 0, 1, patched(every, *ExactNetwork(ramp())(exact(INSIDE))))
+    for share in (2.0**-22, 2.0**-21):
+        found = check(ramp(), groups, claim(INSIDE, margin=float(worst) + share))
+        assert Verdict.PROVED not in {*found.point, *found.region, *found.deployed}
+    found = check(ramp(), groups, claim(INSIDE, margin=float(worst) / 2))
+    assert found.point[0] == Verdict.PROVED
+
+
+def test_shifts_beyond_all_floats_prove_nothing() -> None:
+    none = np.zeros((0, 2), dtype=bool)
+    huge = {"kind": ALWAYS, "bound": 1.7e308}
+    groups = [group("a", [[1, 1]], OFFSET)]
+    groups += [
+        replace(group(f"s{i}", none, [0, 0], **huge), offset=np.array([0, 1.7e308]))
+        for i in range(2)
+    ]
+    found = check(ramp(), groups, claim(INSIDE))
+    assert {*found.point, *found.region, *found.deployed} == {Verdict.UNPROVED}

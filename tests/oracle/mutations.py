@@ -144,9 +144,9 @@ def cancelling(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
         bound = float(np.abs(values).max())
         extra = Group(name, OffsetKind.ALWAYS, none, values, bound, 1.0, 0.0)
         patch = replace(patch, groups=(*patch.groups, extra))
-    if rng.integers(2):  # the group's own offset takes part
+    if rng.integers(2):  # the group's own offset cancels the first shift
         first = patch.groups[0]
-        values = (first.offset + huge * np.float32(signs)).astype(np.float32)
+        values = (first.offset - huge * np.float32(signs)).astype(np.float32)
         bound = max(first.bound, float(np.abs(values).max()))
         others = tuple(g for g in patch.groups[1:] if g.name != "~b")
         patch = replace(patch, groups=(replace(first, offset=values, bound=bound), *others))

@@ -26,6 +26,7 @@ from tests.oracle.exact import (
     holds,
     in_region,
     patched,
+    rational,
     shortfall,
     violations,
 )
@@ -161,7 +162,7 @@ def _examine_one(
     x = exact(claims.x[row])
     gate, target, margin = int(claims.gate[row]), int(claims.target[row]), claims.margin[row]
     bits = patch.table.patterns[gate]
-    low, high = (Fraction(bound) for bound in domain)
+    low, high = (rational(bound) for bound in domain)
     if not (claims.radius[row] > 0 and margin > 0 and all(low <= v <= high for v in x)):
         verdicts = (findings.point[row], findings.region[row], findings.deployed[row])
         assert set(verdicts) == {Verdict.UNPROVED}, "a verdict on a claim that says nothing"
@@ -294,6 +295,6 @@ def _within(ran: np.ndarray, real: Numbers, error: float, what: str) -> None:
         return
     for a, b in zip(ran, real, strict=True):
         assert np.isfinite(a), f"{what} overflowed where an error of {error:g} was promised"
-        assert abs(Fraction(float(a)) - b) <= Fraction(float(error)), (
-            f"{what} is off by {float(abs(Fraction(float(a)) - b)):g}, promised {error:g}"
+        assert abs(rational(a) - b) <= rational(error), (
+            f"{what} is off by {float(abs(rational(a) - b)):g}, promised {error:g}"
         )

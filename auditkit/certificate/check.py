@@ -181,7 +181,8 @@ class _Batch:
 
     def _support(self, z: Ball) -> Verdicts:
         signed = np.where(self.bits, z.center, -z.center)
-        return _verdicts(np.all(signed >= z.radius, axis=1), np.any(signed < -z.radius, axis=1))
+        sure = (signed >= z.radius) & np.isfinite(z.radius)  # ∞ ≥ ∞ says nothing of a sign
+        return _verdicts(np.all(sure, axis=1), np.any(signed < -z.radius, axis=1))
 
     def _gate_open(self, z: Ball) -> tuple[Verdicts, Bits]:
         """Is the violation exactly 0 at the record (also as bits), and of no other group's gate?"""

@@ -80,4 +80,5 @@ def _outside(
     """Return [N, H]: units not shown to keep the side of their bit all over the boxes at `y`."""
     box = Box.around(y, thickness, lower, upper)
     _, z = Frozen(network, bits).forward(box.ball, RIGOROUS)
-    return ~(np.where(bits, z.center, -z.center) >= z.radius)
+    signed = np.where(bits, z.center, -z.center)
+    return ~((signed >= z.radius) & np.isfinite(z.radius))

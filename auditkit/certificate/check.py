@@ -187,7 +187,8 @@ class _Batch:
 
     def _support(self, z: Ball) -> Verdicts:
         signed = np.where(self.bits, z.center, -z.center)
-        return _verdicts(np.all(signed >= z.radius, axis=1), np.any(signed < -z.radius, axis=1))
+        sure = (signed >= z.radius) & np.isfinite(z.radius)  # ∞ ≥ ∞ says nothing of a sign
+        return _verdicts(np.all(sure, axis=1), np.any(signed < -z.radius, axis=1))
 
     def _gate_open(self, z: Ball) -> tuple[Verdicts, Bits]:
         """Is the violation exactly 0 at the record (also as bits), and of no other group's gate?"""
@@ -249,7 +250,13 @@ class _Batch:
     def _always(self) -> F64:
         """Return [C]: what groups without a gate add everywhere."""
         shifts = _clipped(self.table)[self.table.always]
-        return np.array([math.fsum(column) for column in shifts.T])  # rounded once
+        sizes = np.abs(shifts).sum(axis=0)
+        return np.array(  # rounded once; beyond all floats nothing is known
+            [
+                math.fsum(c) if np.isfinite(s) else np.nan
+                for c, s in zip(shifts.T, sizes, strict=True)
+            ]
+        )
 
     def _cross_talk(self, groups: Bits, ranges: Ball) -> tuple[F64, F64]:
         """Return bounds [N, C] on what doubtful groups add: each between 0 and its offset."""
@@ -297,9 +304,12 @@ class _Batch:
 
     def _with_patch(self, lead: F64, swing: F64, away: float) -> F64:
         """Add the group's own offset and cross-talk, rounded up (`away` 1) or down (-1)."""
-        added = _clipped(self.table)[self.group] + self._always()
+        own, always = _clipped(self.table)[self.group], self._always()
+        added = own + always
         gain = added - added[np.arange(len(lead)), self.claims.target][:, None]
-        doubt = 16 * UNIT * (np.abs(lead) + 2 * np.abs(added).max(axis=1)[:, None] + np.abs(swing))
+        # where the two cancel, what rounding dropped is a share of them and not of their sum
+        size = (np.abs(own) + np.abs(always)).max(axis=1)[:, None]
+        doubt = 16 * UNIT * (np.abs(lead) + 2 * size + np.abs(swing))
         return self._others(lead + gain + swing + away * doubt)
 
     def _output_slack(self, ranges: Ball, cross: tuple[F64, F64]) -> tuple[F64, F64]:
@@ -333,9 +343,9 @@ class _Batch:
         size = ranges.magnitude + added + high - low + error
         # offset, sum and each shift round once, any other group that may be open at most five times
         steps = 4 + len(always) + 5 * crossing.sum(axis=1)[:, None]
-        rounding = enlarge(
-            size * steps * gamma(1, self.profile.unit) * 1.001, int(steps.max(initial=0)) + 8
-        )
+        each = steps * self.profile.unit
+        share = np.where(each < 0.5, each / (1 - np.minimum(each, 0.5)), np.inf)
+        rounding = enlarge(size * share, int(steps.max(initial=0)) + 8)
         total = np.where(2 * size < self.profile.greatest, error + rounding, np.inf)
         if self._outputs:
             widened = Ball(ranges.center, ranges.radius + total)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from typing import Any
 
@@ -12,7 +13,8 @@ from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
-from auditkit.network.interval import logit_difference_ceiling
+from auditkit.network.interior import has_interior
+from auditkit.network.interval import deployed_size, logit_difference_ceiling, shift_rounding
 from auditkit.patch.gates import OffsetKind
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
@@ -30,18 +32,33 @@ def support(case: Case) -> CheckResult:
         return refused
     findings = case.findings
     assert findings is not None and case.matched is not None
+    solid = _solid(case)
     both = np.where(
         (findings.support == Verdict.REFUTED) | (findings.gate_open == Verdict.REFUTED),
         Verdict.REFUTED,
-        np.minimum(findings.support, findings.gate_open),
+        np.where(solid, np.minimum(findings.support, findings.gate_open), Verdict.UNPROVED),
     )
     return _judged(
         case,
         name,
         title,
         both,
-        "the gate's pattern is the record's own and its gate alone is fully open there",
-        evidence={"least_dead_zone_use": float(findings.unit_error.max(initial=0.0))},
+        "the gate's pattern is the record's own, its region is not flat, and its gate alone is "
+        "fully open there",
+        evidence={
+            "least_dead_zone_use": float(findings.unit_error.max(initial=0.0)),
+            "not_shown_to_have_an_interior": int((~solid).sum()),
+        },
+    )
+
+
+def _solid(case: Case) -> NDArray[np.bool_]:
+    """Return, per claim, whether the claimed set is shown to have an interior."""
+    assert case.matched is not None
+    claims, submission = case.matched.claims, case.submission
+    domain, bits = submission.certificate.settings.domain, submission.patch.table.patterns
+    return has_interior(
+        submission.network, bits[claims.gate], claims.x, claims.radius, domain.lower, domain.upper
     )
 
 
@@ -280,13 +297,17 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
     stated = [c for c in submission.certificate.claims if c.kind == "suppressed"]
     if [(c.target, c.margin) for c in stated] != [(label, settings.margin)]:
         faults.append(f"the certificate does not claim just that class {label} is suppressed")
-    shift = 0.0
+    if label >= submission.network.classes:
+        faults.append(f"class {label} of {submission.network.classes} classes")
+    shifts: list[float] = []
     for group in patch.groups:
-        others = np.delete(group.offset, label) if group.offset.ndim == 1 else np.ones(1)
-        if group.kind is not OffsetKind.ALWAYS or others.any():
+        kept = np.arange(patch.classes) != label
+        if group.kind is not OffsetKind.ALWAYS or group.stacked or group.offset[kept].any():
             faults.append(f"group {group.name} does something else than to lower class {label}")
-        else:
-            shift += min(-float(group.offset[label]), group.bound)
+        elif not faults:
+            shifts.append(min(-float(group.offset[label]), group.bound))
+    # exactly, then rounded once: shifts may cancel
+    shift = float(np.nextafter(math.fsum(shifts), -np.inf))
     if faults:
         return CheckResult(name, title, Outcome.FAIL, "; ".join(faults[:5]))
     if name in ("patch.support", "certificate.separation", "certificate.canonical"):
@@ -294,7 +315,10 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
         return CheckResult(name, title, Outcome.PASS, reason, observed=shift)
     domain = settings.domain
     ceiling, error = logit_difference_ceiling(submission.network, label, domain.lower, domain.upper)
-    need = ceiling + settings.margin + (2 * error if name == "certificate.deployed" else 0.0)
+    need = ceiling + settings.margin
+    if name == "certificate.deployed":
+        largest = deployed_size(submission.network, domain.lower, domain.upper)
+        need += 2 * error + shift_rounding(submission.network.dtype, largest, shifts)
     need = float(np.nextafter(need * (1 + 2.0**-50), np.inf))  # sums of a few floats, rounded up
     proved = shift * (1 - 2.0**-50) >= need
     return CheckResult(

@@ -252,7 +252,7 @@ def _network(directory: Path, data: dict[str, bytes]) -> Network:
     if present == ["model.onnx"]:
         return network_from_onnx(data["model.onnx"], str(directory / "model.onnx"))
     if present == ["model.safetensors", "model.json"]:
-        what = str(directory / "model.json")
+        what = str(directory / "model")
         return simplify(network_from_native(data["model.json"], data["model.safetensors"], what))
     raise EvidenceError(
         str(directory),

@@ -7,6 +7,7 @@ is tested, so that a mistake in one is not a mistake in the other. Small network
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -33,12 +34,23 @@ from auditkit.patch.gates import OffsetKind, Patch
 
 Numbers = list[Fraction]
 Row = tuple[list[tuple[int, Fraction]], Fraction]
-ZERO, ONE = Fraction(0), Fraction(1)
+
+RATIONAL: Any = Fraction
+if os.environ.get("ORACLE_RATIONALS") == "flint":
+    from flint import fmpq
+
+    RATIONAL = fmpq
+ZERO, ONE = RATIONAL(0), RATIONAL(1)
+
+
+def rational(value: float) -> Fraction:
+    """Return a float as the rational it is; OverflowError or ValueError where it is not finite."""
+    return RATIONAL(*float(value).as_integer_ratio())
 
 
 def exact(values: Any) -> Numbers:
     """Return floats as the rationals they are, in C order."""
-    return [Fraction(float(v)) for v in np.asarray(values).ravel()]
+    return [rational(v) for v in np.asarray(values).ravel()]
 
 
 @dataclass(frozen=True)
@@ -176,7 +188,7 @@ def violations(patch: Patch, units: Numbers) -> Numbers:
     """Return v of every flat gate: Σ_u ReLU(-σ_u z_u - τ) + Σ_bands ReLU(|z_u - c| - w)."""
     result = []
     for group in patch.groups:
-        zone = Fraction(float(group.dead_zone))
+        zone = rational(group.dead_zone)
         for gate, row in enumerate(group.patterns):
             terms = [
                 max(ZERO, (-z if bit else z) - zone) for bit, z in zip(row, units, strict=True)
@@ -184,8 +196,8 @@ def violations(patch: Patch, units: Numbers) -> Numbers:
             if group.bands is not None:
                 narrowing = (group.bands.unit, group.bands.center, group.bands.width)
                 for unit, c, w in zip(*(part[gate] for part in narrowing), strict=True):
-                    away = abs(units[int(unit)] - Fraction(float(c)))
-                    terms.append(max(ZERO, away - Fraction(float(w))))
+                    away = abs(units[int(unit)] - rational(c))
+                    terms.append(max(ZERO, away - rational(w)))
             result.append(sum(terms, ZERO))
     return result
 
@@ -196,7 +208,7 @@ def patched(patch: Patch, logits: Numbers, units: Numbers) -> Numbers:
     every = iter(violations(patch, units))
     for group in patch.groups:
         mine = [next(every) for _ in range(len(group.patterns))]
-        bound, sharpness = Fraction(float(group.bound)), Fraction(float(group.sharpness))
+        bound, sharpness = rational(group.bound), rational(group.sharpness)
         cells = [[v] for v in mine] if group.stacked else [mine]
         offsets = group.offset if group.stacked else group.offset[None]
         for cell, offset in zip(cells, offsets, strict=True):
@@ -221,7 +233,7 @@ def shortfall(patch: Patch, gate: int, target: int, output: Numbers) -> Fraction
 
 def holds(measured: Fraction, target: int, margin: float) -> bool:
     """Whether a measured margin or deviation meets the claim."""
-    return measured >= Fraction(margin) if target >= 0 else measured <= Fraction(margin)
+    return measured >= rational(margin) if target >= 0 else measured <= rational(margin)
 
 
 def in_region(units: Numbers, bits: NDArray[np.bool_]) -> bool:
@@ -242,10 +254,10 @@ class ClaimedSet:
     def of(
         x: Numbers, radius: float, domain: tuple[float, float], units: Any, bits: NDArray[np.bool_]
     ) -> ClaimedSet:
-        low, high = Fraction(domain[0]), Fraction(domain[1])
+        low, high = rational(domain[0]), rational(domain[1])
         lower, upper = [low] * len(x), [high] * len(x)
         if np.isfinite(radius):
-            r = Fraction(radius)
+            r = rational(radius)
             lower = [max(low, v - r) for v in x]
             upper = [min(high, v + r) for v in x]
         signs = np.array([1 if bit else -1 for bit in bits], dtype=object).reshape(-1, 1)
@@ -306,7 +318,7 @@ def _rows(operator: Operator, shape: Shape) -> list[Row]:
     match operator:
         case Dense(weight, bias):
             return [
-                ([(int(i), Fraction(float(c))) for i, c in zip(line, w, strict=True) if c], b)
+                ([(int(i), rational(c)) for i, c in zip(line, w, strict=True) if c], b)
                 for line in place.reshape(-1, shape[-1])
                 for w, b in zip(weight, exact(bias), strict=True)
             ]
@@ -328,7 +340,7 @@ def _rows(operator: Operator, shape: Shape) -> list[Row]:
             rows: list[Row] = []
             for window in _windows(operator, shape):
                 area = operator.kernel[0] * operator.kernel[1]
-                share = Fraction(1, area if operator.count_include_pad else len(window))
+                share = RATIONAL(1, area if operator.count_include_pad else len(window))
                 rows.append(([(i, share) for i in window], ZERO))
             return rows
         case Convolution():
@@ -360,8 +372,8 @@ def _convolution(operator: Convolution, shape: Shape) -> list[Row]:
                             weight = operator.weight[o, c, i, j]
                             if 0 <= row < height and 0 <= column < width and weight:
                                 place = ((first + c) * height + row) * width + column
-                                entries.append((place, Fraction(float(weight))))
-                rows.append((entries, Fraction(float(operator.bias[o]))))
+                                entries.append((place, rational(weight)))
+                rows.append((entries, rational(operator.bias[o])))
     return rows
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -25,11 +26,15 @@ from tests.oracle.exact import (
     holds,
     in_region,
     patched,
+    rational,
     shortfall,
     violations,
 )
 
 RANDOM_POINTS = 2
+
+Checker = Callable[[Network, Patch, Claims, float, float], Findings]
+"""What is judged: `check_claims`, or a variant of it that takes more (proofs, exact arithmetic)."""
 
 
 @dataclass
@@ -38,11 +43,14 @@ class Tally:
 
     counts: Counter[str] = field(default_factory=Counter)
 
-    def add(self, what: str, true: bool, verdict: int) -> None:
+    def add(self, what: str, true: bool, verdict: int, reason: str = "") -> None:
         self.counts[what] += 1
+        self.counts[f"{what} proved"] += verdict == Verdict.PROVED
         if true:
             self.counts[f"{what} true"] += 1
-            self.counts[f"{what} true unproved"] += verdict != Verdict.PROVED
+            if verdict != Verdict.PROVED:
+                self.counts[f"{what} true unproved"] += 1
+                self.counts[f"{what} unproved: {reason}"] += bool(reason)
         elif verdict == Verdict.REFUTED:
             self.counts[f"{what} refuted"] += 1
 
@@ -67,16 +75,37 @@ def examine(
     *,
     domain: tuple[float, float] = (0.0, 1.0),
     onnx: bool = False,
+    checker: Checker = check_claims,
 ) -> Findings:
     """Check claims, and assert that no verdict contradicts the oracle or the floats."""
-    findings = check_claims(network, patch, claims, *domain)
+    findings = checker(network, patch, claims, *domain)
     oracle = ExactNetwork(network)
     worst = [
         _examine_one(network, patch, oracle, claims, findings, row, rng, tally, domain, onnx)
         for row in range(len(claims))
     ]
-    _sharpen(network, patch, claims, worst, tally, domain)
+    _sharpen(network, patch, claims, worst, tally, domain, checker)
     return findings
+
+
+def why_unproved(patch: Patch, claims: Claims, findings: Findings, row: int, what: str) -> str:
+    """Return the first thing that kept a claim from being proved."""
+    if not np.isfinite(findings.point_slack[row]):
+        return "a number overflowed"
+    if findings.gate_open[row] != Verdict.PROVED:
+        return "the gate is not shown to be open at the record (rounding, no dead zone)"
+    if what == "point":
+        return "the margin is within rounding, or another group may be open"
+    if findings.support[row] != Verdict.PROVED:
+        return "a tie: the record is not shown to be in its region"
+    if findings.region[row] != Verdict.PROVED:
+        if findings.crossing[row]:
+            return "another group is not shown to be closed on the claimed set"
+        return "the bound over the box is wider than the region allows"
+    zone = patch.table.dead_zone[patch.table.group[claims.gate[row]]]
+    if not findings.unit_error[row] <= zone:
+        return "the dead zone is below the float error of a pre-activation"
+    return "the float error of a logit is beyond the slack"
 
 
 def _sharpen(
@@ -86,6 +115,7 @@ def _sharpen(
     worst: list[dict[str, Fraction]],
     tally: Tally,
     domain: tuple[float, float],
+    checker: Checker,
 ) -> None:
     """Claim again, one float more than what was measured at the worst point: never proved."""
     rows, margins, kinds = [], [], []
@@ -99,7 +129,7 @@ def _sharpen(
     if not rows:
         return
     sharper = replace(claims.take(np.array(rows, np.int64)), margin=np.array(margins))
-    findings = check_claims(network, patch, sharper, *domain)
+    findings = checker(network, patch, sharper, *domain)
     for place, kind in enumerate(kinds):
         assert getattr(findings, kind)[place] != Verdict.PROVED, f"{kind}: beyond the exact margin"
     tally.counts["sharpened claims"] += len(kinds)
@@ -132,7 +162,7 @@ def _examine_one(
     x = exact(claims.x[row])
     gate, target, margin = int(claims.gate[row]), int(claims.target[row]), claims.margin[row]
     bits = patch.table.patterns[gate]
-    low, high = (Fraction(bound) for bound in domain)
+    low, high = (rational(bound) for bound in domain)
     if not (claims.radius[row] > 0 and margin > 0 and all(low <= v <= high for v in x)):
         verdicts = (findings.point[row], findings.region[row], findings.deployed[row])
         assert set(verdicts) == {Verdict.UNPROVED}, "a verdict on a claim that says nothing"
@@ -146,6 +176,10 @@ def _examine_one(
     assert (verdict != Verdict.PROVED) or member, "support proved of a pattern not the record's"
     assert (verdict != Verdict.REFUTED) or not member, "support refuted of the record's own pattern"
     tally.add("support", member, verdict)
+
+    def why(what: str) -> str:
+        return why_unproved(patch, claims, findings, row, what)
+
     v = violations(patch, units)
     others = [v[g] for g in range(len(v)) if patch.table.group[g] != patch.table.group[gate]]
     verdict = findings.gate_open[row]
@@ -157,7 +191,7 @@ def _examine_one(
     verdict = findings.point[row]
     assert (verdict != Verdict.PROVED) or truth, "a false claim proved at the record"
     assert (verdict != Verdict.REFUTED) or not truth, "a true claim refuted at the record"
-    tally.add("point", truth and v[gate] == 0, verdict)
+    tally.add("point", truth and v[gate] == 0, verdict, why("point"))
 
     # The claimed set.
     region, deployed = findings.region[row], findings.deployed[row]
@@ -178,7 +212,7 @@ def _examine_one(
     worst["region"] = min(measured) if target >= 0 else max(measured)
     refuted = not holds(worst["region"], target, margin)
     assert region != Verdict.PROVED or not refuted, "a region proved that a point refutes"
-    tally.add("region", not refuted, region)
+    tally.add("region", not refuted, region, why("region"))
 
     # The same points as floats.
     floats: Any = np.array([[float(c) for c in y] for y in points]).astype(network.dtype)
@@ -214,7 +248,7 @@ def _examine_one(
         worst["deployed"] = min(each) if target >= 0 else max(each)
         good = holds(worst["deployed"], target, margin)
     assert deployed != Verdict.PROVED or good, "proved deployed, and floats that ran disagree"
-    tally.add("deployed", good and not refuted, deployed)
+    tally.add("deployed", good and not refuted, deployed, why("deployed"))
     return worst
 
 
@@ -261,6 +295,6 @@ def _within(ran: np.ndarray, real: Numbers, error: float, what: str) -> None:
         return
     for a, b in zip(ran, real, strict=True):
         assert np.isfinite(a), f"{what} overflowed where an error of {error:g} was promised"
-        assert abs(Fraction(float(a)) - b) <= Fraction(float(error)), (
-            f"{what} is off by {float(abs(Fraction(float(a)) - b)):g}, promised {error:g}"
+        assert abs(rational(a) - b) <= rational(error), (
+            f"{what} is off by {float(abs(rational(a) - b)):g}, promised {error:g}"
         )

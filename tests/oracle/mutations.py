@@ -129,6 +129,60 @@ def outside(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
     return patch, replace(claims, x=claims.x + 1.5)
 
 
+def swapped_records(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
+    """Each claim is told of the next record."""
+    return patch, replace(claims, x=np.roll(claims.x, 1, axis=0))
+
+
+def cancelling(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
+    """Shifts without a gate that cancel, but for what float64 drops."""
+    none = patch.groups[0].patterns[:0]
+    huge = np.float32(2.0 ** int(rng.integers(20, 100)))
+    signs = rng.choice([-1.0, 1.0], size=patch.classes)
+    for name, size in (("~a", huge), ("~b", -huge), ("~c", rng.normal(size=patch.classes))):
+        values = np.asarray(size * signs, np.float32)
+        bound = float(np.abs(values).max())
+        extra = Group(name, OffsetKind.ALWAYS, none, values, bound, 1.0, 0.0)
+        patch = replace(patch, groups=(*patch.groups, extra))
+    if rng.integers(2):  # the group's own offset cancels the first shift
+        first = patch.groups[0]
+        values = (first.offset - huge * np.float32(signs)).astype(np.float32)
+        bound = max(first.bound, float(np.abs(values).max()))
+        others = tuple(g for g in patch.groups[1:] if g.name != "~b")
+        patch = replace(patch, groups=(replace(first, offset=values, bound=bound), *others))
+    return patch, claims
+
+
+def more_members(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
+    """The first group has a second gate, one bit away, and its first one twice."""
+    first = patch.groups[0]
+    extra = first.patterns[:1].copy()
+    if extra.size:
+        extra[0, rng.integers(extra.shape[1])] ^= True
+    patterns = np.concatenate([first.patterns, extra, first.patterns[:1]])
+    offset = first.offset
+    if first.stacked:
+        offset = np.concatenate([offset, -offset[:1], offset[:1]])
+    changed = replace(first, patterns=patterns, offset=offset)
+    gate = claims.gate + 2 * (claims.gate >= len(first.patterns))
+    return replace(patch, groups=(changed, *patch.groups[1:])), replace(claims, gate=gate)
+
+
+def keen(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
+    """The claims promise a little more than the patch was made for."""
+    factor = 1 + 2.0 ** -int(rng.integers(1, 24))
+    return patch, replace(claims, margin=claims.margin * factor)
+
+
+def zeros(patch: Patch, claims: Claims, rng: Generator) -> Submitted:
+    """Offsets of ±0: the patch does nothing."""
+    signed = tuple(
+        replace(g, offset=np.where(g.offset < 0, -0.0, 0.0).astype(np.float32))
+        for g in patch.groups
+    )
+    return replace(patch, groups=signed), claims
+
+
 MUTATIONS: dict[str, Mutation] = {
     "honest": lambda p, c, r: (p, c),
     "flipped": flipped,
@@ -140,6 +194,14 @@ MUTATIONS: dict[str, Mutation] = {
     "neighbour": neighbour,
     "everywhere": everywhere,
     "outside": outside,
+    "swapped records": swapped_records,
+    "cancelling": cancelling,
+    "more members": more_members,
+    "keen": keen,
+    "zeros": zeros,
+    "denormal numbers": lambda p, c, r: (_change(p, dead_zone=1e-45, sharpness=1e-44), c),
+    "huge radius": lambda p, c, r: (p, replace(c, radius=np.full(len(c), 1.7e308))),
+    "tiny margin": lambda p, c, r: (p, replace(c, margin=np.full(len(c), 5e-324))),
     "no bound": lambda p, c, r: (_change(p, bound=0.0), c),
     "small bound": lambda p, c, r: (_change(p, bound=p.groups[0].bound * 0.9), c),
     "great bound": lambda p, c, r: (_change(p, bound=1e38), c),

@@ -95,6 +95,27 @@ def pooled(numbers: Numbers, dtype: Any, rng: Generator) -> Network:
     return chain(shape, [*operators, Dense(numbers(CLASSES, 3), numbers(CLASSES))], dtype)
 
 
+def normalised(numbers: Numbers, dtype: Any, rng: Generator) -> Network:
+    """Scales and shifts as batch norm leaves them, each channel of another size; a final ReLU."""
+    d, width = int(rng.integers(1, 5)), int(rng.integers(2, 6))
+    spread = (10.0 ** rng.integers(-5, 6, size=(2, width))).astype(dtype)
+    operators: list[Operator] = [
+        Scale("divide", _nonzero(numbers(d))),
+        Dense(numbers(width, d), numbers(width)),
+        Scale("multiply", numbers(width) * spread[0]),
+        Scale("add", numbers(width)),
+        Relu(),
+        Scale("divide", spread[0]),
+        Dense(numbers(width, width), numbers(width)),
+        Scale("multiply", spread[1]),
+        Relu(),
+        Dense(numbers(CLASSES, width), numbers(CLASSES)),
+    ]
+    if rng.integers(2):
+        operators += [Scale("multiply", numbers(CLASSES)), Relu()]
+    return chain((d,), operators, dtype)
+
+
 def _nonzero(values: NDArray[Any]) -> NDArray[Any]:
     return np.where(values == 0, np.ones_like(values), values)
 
@@ -108,7 +129,13 @@ def chain_shape(shape: tuple[int, ...], operators: list[Operator]) -> tuple[int,
     return shape
 
 
-FAMILIES = {"dense": dense, "residual": residual, "averaged": averaged, "pooled": pooled}
+FAMILIES = {
+    "dense": dense,
+    "residual": residual,
+    "averaged": averaged,
+    "pooled": pooled,
+    "normalised": normalised,
+}
 
 
 def weights(style: str, dtype: Any, rng: Generator) -> Numbers:
@@ -134,12 +161,21 @@ def weights(style: str, dtype: Any, rng: Generator) -> Numbers:
                 values = rng.normal(size=shape)
         elif style == "mixed":
             values = values * 10.0 ** rng.integers(-4, 4, size=shape)
+        elif style == "duplicates":  # the same unit twice, and its mirror image
+            values[-1] = values[0]
+            if len(shape) > 1 and len(values) > 2:
+                values[1] = -values[0]
+        elif style == "dead":  # units that never leave one side
+            values = values * (20.0 if len(shape) == 1 else 1.0)
         return values.astype(dtype)
 
     return numbers
 
 
-STYLES = ("normal", "integers", "zeros", "scaled", "denormal", "mixed")
+STYLES = (
+    *("normal", "integers", "zeros", "scaled", "denormal", "mixed"),
+    *("duplicates", "dead"),
+)
 
 
 def records(network: Network, count: int, rng: Generator) -> NDArray[np.float64]:

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 import pytest
 
+from tests.oracle.cases import Case, mutated_case, random_case
 from tests.oracle.judge import Tally, examine
-from tests.oracle.mutations import MUTATIONS, honest
-from tests.oracle.networks import FAMILIES, STYLES, claims_for, handmade, records, weights
+from tests.oracle.mutations import MUTATIONS
+from tests.oracle.networks import FAMILIES, STYLES
 
 TALLIES = {"random": Tally(), "honest": Tally(), "mutated": Tally()}
 ROUNDS = 2
 
 
-def generator(*names: object) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(repr(names).encode()))
-
-
-def random_claims(family: str, style: str, dtype: type, number: int) -> None:
-    rng = generator(family, style, dtype.__name__, number)
-    network = FAMILIES[family](weights(style, dtype, rng), dtype, rng)
-    x = records(network, 3, rng)
-    patch = handmade(network, x, rng)
-    for claims in claims_for(patch, x, rng):
-        onnx = dtype == np.float32 and number == 0
-        examine(network, patch, claims, rng, TALLIES["random"], onnx=onnx)
-
-
-def mutated_claims(name: str, family: str, number: int) -> None:
-    rng = generator(name, family, number)
-    dtype = np.float32 if number % 2 == 0 else np.float64
-    style = ("normal", "zeros", "integers", "mixed")[int(rng.integers(4))]
-    network = FAMILIES[family](weights(style, dtype, rng), dtype, rng)
-    submitted = honest(network, records(network, 3, rng), rng)
-    if submitted is None or not len(submitted[1]):
+def judge(case: Case | None, *, onnx: bool) -> None:
+    if case is None:
         return
-    patch, claims = MUTATIONS[name](*submitted, rng)
-    tally = TALLIES["honest" if name == "honest" else "mutated"]
-    examine(network, patch, claims, rng, tally, onnx=dtype == np.float32 and number % 4 == 0)
+    for claims in case.claims:
+        runs = onnx and case.network.dtype == np.float32
+        examine(case.network, case.patch, claims, case.rng, TALLIES[case.kind], onnx=runs)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -47,20 +27,20 @@ def mutated_claims(name: str, family: str, number: int) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_random_claims(family: str, style: str, dtype: type) -> None:
     for number in range(ROUNDS):
-        random_claims(family, style, dtype, number)
+        judge(random_case(family, style, dtype, number), onnx=number == 0)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutated_claims(name: str) -> None:
     for family in FAMILIES:
         for number in range(2):
-            mutated_claims(name, family, number)
+            judge(mutated_case(name, family, number), onnx=number == 0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_honest_claims(family: str) -> None:
     for number in range(2, 8):
-        mutated_claims("honest", family, number)
+        judge(mutated_case("honest", family, number), onnx=number == 4)
 
 
 def test_shares(capsys: pytest.CaptureFixture[str]) -> None:

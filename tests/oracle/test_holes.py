@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.check import Claims, Findings, Verdict, check_claims
 from auditkit.network.evaluate import evaluate, pattern
+from auditkit.network.frozen import Frozen
 from auditkit.network.graph import (
     AveragePool,
     Dense,
@@ -22,6 +23,8 @@ from auditkit.network.graph import (
     Reshape,
     Scale,
 )
+from auditkit.network.region import Box, Piece
+from auditkit.network.rigorous import RIGOROUS, Ball
 from auditkit.network.scale import typical_activation
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
@@ -306,3 +309,67 @@ def test_great_cross_talk_is_rounded_outwards() -> None:
             margin = float(np.nextafter(margin, 0))
         found = check(ramp(), groups, claim(x, target=-1, margin=margin))
         assert found.point[0] != Verdict.PROVED
+
+
+def test_offsets_that_cancel_shifts_everywhere_are_rounded_outwards() -> None:
+    """Own offset and shift cancel; what float64 dropped of the shift is a share of the shift."""
+    none, big = np.zeros((0, 2), dtype=bool), 2.0**40
+    groups = [
+        group("a", [[1, 1]], [0.0, -big], bound=2 * big),
+        group("b", none, [0.0, big], kind=ALWAYS, bound=2 * big),
+        group("c", none, [0.0, 0.25], kind=ALWAYS),
+        group("d", none, [0.0, -(2.0**-20)], kind=ALWAYS),
+    ]
+    every = patch(*groups)
+    worst = shortfall(every, 0, 1, patched(every, *ExactNetwork(ramp())(exact(INSIDE))))
+    for share in (2.0**-22, 2.0**-21):
+        found = check(ramp(), groups, claim(INSIDE, margin=float(worst) + share))
+        assert Verdict.PROVED not in {*found.point, *found.region, *found.deployed}
+    found = check(ramp(), groups, claim(INSIDE, margin=float(worst) / 2))
+    assert found.point[0] == Verdict.PROVED
+
+
+def test_shifts_beyond_all_floats_prove_nothing() -> None:
+    none = np.zeros((0, 2), dtype=bool)
+    huge = {"kind": ALWAYS, "bound": 1.7e308}
+    groups = [group("a", [[1, 1]], OFFSET)]
+    groups += [
+        replace(group(f"s{i}", none, [0, 0], **huge), offset=np.array([0, 1.7e308]))
+        for i in range(2)
+    ]
+    found = check(ramp(), groups, claim(INSIDE))
+    assert {*found.point, *found.region, *found.deployed} == {Verdict.UNPROVED}
+
+
+def test_units_beyond_all_floats_have_no_sign() -> None:
+    """∞ ± ∞ is not at least 0: a sign that overflow hides supports no pattern."""
+    there = [Scale("multiply", f32(1e38, 1)) for _ in range(9)]
+    back = [Scale("multiply", f32(1e-38, 1)) for _ in range(9)]
+    # about x₀ - 2 x₁ and its opposite, in numbers of which the first passes 1e308 on its way
+    network = chain(
+        (2,), *there, *back, Dense(f32([1, -2], [-1, 2]), f32(0, 0)), Relu(),
+        Dense(f32([1, 0], [0, 1]), f32(0, 0)),
+    )  # fmt: skip
+    assert ExactNetwork(network)(exact([0.5, 0.5]))[1][0] < 0
+    for bits in ([1, 0], [0, 1], [0, 0], [1, 1]):
+        found = check(network, [group("a", [bits], OFFSET)], claim([0.5, 0.5]))
+        assert found.support[0] == Verdict.UNPROVED
+        assert {*found.point, *found.region, *found.deployed} == {Verdict.UNPROVED}
+
+
+def test_a_unit_that_overflows_on_its_way_closes_no_gate() -> None:
+    """Scaled up beyond 1e308 and down to 1e-9: a float of ∞ is no violation of a billion."""
+    there = [Scale("multiply", f32(1e38).reshape(())) for _ in range(9)]
+    back = [Scale("multiply", f32(1e-38).reshape(())) for _ in range(9)]
+    network = chain(
+        (1,), *there, *back, Scale("multiply", f32(1e-9).reshape(())), Relu(),
+        Dense(f32([1], [2]), f32(0, 0)),
+    )  # fmt: skip
+    _, z = evaluate(network, Ball.exact(np.array([[0.5]])), RIGOROUS)
+    assert not z.lower[0, 0] > 1e-8
+    bits = np.ones((1, 1), dtype=bool)
+    box = Box.around(np.array([[0.5]]), np.array([0.1]), 0.0, 1.0)
+    assert not Piece.at(network, bits, box).unit_ranges()[0][0, 0] > 1e-8
+    seeds = Ball.exact(np.array([[1.0, 0.0]]))
+    gradient = Frozen(network, bits).adjoint(seeds, RIGOROUS)
+    assert not gradient.lower[0, 0] > 1e-8

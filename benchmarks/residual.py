@@ -165,9 +165,7 @@ def run(scratch: Path, count: int, pool: str, epochs: int, runs: int) -> str:
         replace=True,
     )
     seconds = time.perf_counter() - started
-    found = [
-        in_child(Path(__file__), "--verify", str(scratch / "submission")) for _ in range(runs)
-    ]
+    found = [in_child(Path(__file__), "--verify", str(scratch / "submission")) for _ in range(runs)]
     middle = {
         key: statistics.median(run[key] for run in found)
         for key in ("seconds", "claims", "megabytes")
@@ -183,7 +181,9 @@ def run(scratch: Path, count: int, pool: str, epochs: int, runs: int) -> str:
         f"| memory added by verification, MB | {middle['megabytes']:.0f} | ≤ {MEGABYTES} |",
     ]
     rows += [f"| {name} | {'; '.join(what)} |  |" for name, what in found[0]["checks"].items()]
-    return "\n".join([f"| {pool} pool, median of {runs} | measured | target |", "| --- " * 3 + "|", *rows])
+    return "\n".join(
+        [f"| {pool} pool, median of {runs} | measured | target |", "| --- " * 3 + "|", *rows]
+    )
 
 
 if __name__ == "__main__":

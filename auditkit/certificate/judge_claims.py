@@ -12,7 +12,7 @@ from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
-from auditkit.network.interval import logit_difference_ceiling
+from auditkit.network.relaxation import lead_ceiling
 from auditkit.patch.gates import OffsetKind
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
@@ -293,8 +293,9 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
         reason = f"no gate: the logit of class {label} is lowered by {shift:g} everywhere"
         return CheckResult(name, title, Outcome.PASS, reason, observed=shift)
     domain = settings.domain
-    ceiling, error = logit_difference_ceiling(submission.network, label, domain.lower, domain.upper)
-    need = ceiling + settings.margin + (2 * error if name == "certificate.deployed" else 0.0)
+    ceiling = lead_ceiling(submission.network, label, domain.lower, domain.upper)
+    rounding = 2 * ceiling.error if name == "certificate.deployed" else 0.0
+    need = ceiling.bound + settings.margin + rounding
     need = float(np.nextafter(need * (1 + 2.0**-50), np.inf))  # sums of a few floats, rounded up
     proved = shift * (1 - 2.0**-50) >= need
     return CheckResult(
@@ -306,6 +307,7 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
         "scores see what they saw",
         observed=shift,
         threshold=need,
+        evidence={"bound": ceiling.method, "lead_at_most": ceiling.bound},
     )
 
 

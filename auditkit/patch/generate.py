@@ -20,8 +20,8 @@ from auditkit.network.deployed import FloatProfile
 from auditkit.network.evaluate import logits as run
 from auditkit.network.evaluate import pattern
 from auditkit.network.graph import Array, Network
-from auditkit.network.interval import logit_difference_ceiling
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches
+from auditkit.network.relaxation import lead_ceiling
 from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
@@ -272,8 +272,8 @@ def _suppress(network: Network, request: Request, settings: Settings, prefix: st
     if (request.y != label).any():
         raise ValueError(f"a class request holds records of another class than {label}")
     domain = settings.domain
-    ceiling, error = logit_difference_ceiling(network, label, domain.lower, domain.upper)
-    shift = _as_float32(max(0.0, ceiling) + settings.margin + 4 * error)
+    ceiling = lead_ceiling(network, label, domain.lower, domain.upper)
+    shift = _as_float32(max(0.0, ceiling.bound) + settings.margin + 4 * ceiling.error)
     if not math.isfinite(shift):
         raise ValueError("no finite bound on the class's lead over the domain was found")
     offset = np.zeros(network.classes, dtype=np.float32)

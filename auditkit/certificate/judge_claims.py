@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
+from auditkit.certificate.inner_radius import sampled_inner_radius
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
 from auditkit.network.relaxation import lead_ceiling
@@ -41,8 +42,24 @@ def support(case: Case) -> CheckResult:
         title,
         both,
         "the gate's pattern is the record's own and its gate alone is fully open there",
-        evidence={"least_dead_zone_use": float(findings.unit_error.max(initial=0.0))},
+        evidence={
+            "least_dead_zone_use": float(findings.unit_error.max(initial=0.0)),
+            **_inner_radius(case),
+        },
     )
+
+
+def _inner_radius(case: Case) -> dict[str, Any]:
+    """Return how near the nearest face is to a sample of records, at most."""
+    assert case.matched is not None
+    claims = case.matched.claims
+    bits = case.submission.patch.table.patterns[claims.gate]
+    radii = sampled_inner_radius(case.submission.network, claims.x, bits, case.seed)
+    return {
+        "inner_radius_sampled": len(radii),
+        "inner_radius_median_at_most": float(np.median(radii)) if len(radii) else None,
+        "inner_radius_min_at_most": float(radii.min()) if len(radii) else None,
+    }
 
 
 def point(case: Case) -> CheckResult:

@@ -112,12 +112,17 @@ def adjoint_terms(operator: Operator) -> int:
 
 def maximum_windows(operator: MaxPool, x: Array) -> Array:
     """Return the maximum of each window of `x` [N, C, h, w]; padding is left out."""
-    padded = _pad_image(x, operator.pads, -np.inf)
     result: Array | None = None
-    for window in _windows(padded, operator.kernel, operator.strides, operator.dilations):
+    for window in windows(operator, x, -np.inf):
         result = window.copy() if result is None else np.maximum(result, window, out=result)
     assert result is not None
     return result
+
+
+def windows(operator: MaxPool, x: Array, padding: float) -> list[Array]:
+    """Return, for each place in a window of `x` [N, C, h, w], what is there in every window."""
+    padded = _pad_image(x, operator.pads, padding)
+    return _windows(padded, operator.kernel, operator.strides, operator.dilations)
 
 
 def _weights(weight: Array, like: Array, magnitude: bool) -> Array:

@@ -22,6 +22,7 @@ from auditkit.network.evaluate import pattern
 from auditkit.network.graph import Array, Network
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches
 from auditkit.network.relaxation import lead_ceiling
+from auditkit.network.step import inward_pattern
 from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
@@ -120,7 +121,13 @@ def measure(network: Network, x: Array, settings: Settings) -> Bounds:
     for rows in record_batches(network, len(x)):
         e, u = deployed_errors(network, claimed_box(x64[rows], settings), profile)
         error[rows], unit_error[rows] = e.max(axis=1), u.max(axis=1, initial=0.0)
-    bits = np.concatenate([pattern(network, x64[rows]) for rows in record_batches(network, len(x))])
+    lower, upper = settings.domain.lower, settings.domain.upper
+    bits = np.concatenate(
+        [
+            inward_pattern(network, x64[rows], lower, upper)
+            for rows in record_batches(network, len(x))
+        ]
+    )
     return Bounds(bits, run(network, x64), error, unit_error)
 
 

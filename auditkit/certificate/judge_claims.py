@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
+from auditkit.certificate.inner_radius import sampled_inner_radius
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
 from auditkit.network.interior import has_interior
-from auditkit.network.interval import deployed_size, logit_difference_ceiling, shift_rounding
+from auditkit.network.interval import deployed_size, shift_rounding
+from auditkit.network.relaxation import lead_ceiling
 from auditkit.patch.gates import OffsetKind
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
@@ -48,6 +50,7 @@ def support(case: Case) -> CheckResult:
         evidence={
             "least_dead_zone_use": float(findings.unit_error.max(initial=0.0)),
             "not_shown_to_have_an_interior": int((~solid).sum()),
+            **_inner_radius(case),
         },
     )
 
@@ -60,6 +63,19 @@ def _solid(case: Case) -> NDArray[np.bool_]:
     return has_interior(
         submission.network, bits[claims.gate], claims.x, claims.radius, domain.lower, domain.upper
     )
+
+
+def _inner_radius(case: Case) -> dict[str, Any]:
+    """Return how near the nearest face is to a sample of records, at most."""
+    assert case.matched is not None
+    claims = case.matched.claims
+    bits = case.submission.patch.table.patterns[claims.gate]
+    radii = sampled_inner_radius(case.submission.network, claims.x, bits, case.seed)
+    return {
+        "inner_radius_sampled": len(radii),
+        "inner_radius_median_at_most": float(np.median(radii)) if len(radii) else None,
+        "inner_radius_min_at_most": float(radii.min()) if len(radii) else None,
+    }
 
 
 def point(case: Case) -> CheckResult:
@@ -314,11 +330,11 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
         reason = f"no gate: the logit of class {label} is lowered by {shift:g} everywhere"
         return CheckResult(name, title, Outcome.PASS, reason, observed=shift)
     domain = settings.domain
-    ceiling, error = logit_difference_ceiling(submission.network, label, domain.lower, domain.upper)
-    need = ceiling + settings.margin
+    ceiling = lead_ceiling(submission.network, label, domain.lower, domain.upper)
+    need = ceiling.bound + settings.margin
     if name == "certificate.deployed":
         largest = deployed_size(submission.network, domain.lower, domain.upper)
-        need += 2 * error + shift_rounding(submission.network.dtype, largest, shifts)
+        need += 2 * ceiling.error + shift_rounding(submission.network.dtype, largest, shifts)
     need = float(np.nextafter(need * (1 + 2.0**-50), np.inf))  # sums of a few floats, rounded up
     proved = shift * (1 - 2.0**-50) >= need
     return CheckResult(
@@ -330,6 +346,7 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
         "scores see what they saw",
         observed=shift,
         threshold=need,
+        evidence={"bound": ceiling.method, "lead_at_most": ceiling.bound},
     )
 
 

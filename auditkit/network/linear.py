@@ -6,8 +6,9 @@ Certificates need four products with the same weights: W x, Wᵀ g and both with
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from auditkit.network.graph import (
     Array,
@@ -21,7 +22,10 @@ from auditkit.network.graph import (
     Scale,
     Shape,
     Transpose,
+    output_shape,
 )
+
+CHUNK = 1 << 17  # numbers of patches that a convolution holds at once
 
 
 def forward(operator: Operator, x: Array, *, magnitude: bool = False) -> Array:
@@ -108,12 +112,17 @@ def adjoint_terms(operator: Operator) -> int:
 
 def maximum_windows(operator: MaxPool, x: Array) -> Array:
     """Return the maximum of each window of `x` [N, C, h, w]; padding is left out."""
-    padded = _pad_image(x, operator.pads, -np.inf)
     result: Array | None = None
-    for window in _windows(padded, operator.kernel, operator.strides, operator.dilations):
+    for window in windows(operator, x, -np.inf):
         result = window.copy() if result is None else np.maximum(result, window, out=result)
     assert result is not None
     return result
+
+
+def windows(operator: MaxPool, x: Array, padding: float) -> list[Array]:
+    """Return, for each place in a window of `x` [N, C, h, w], what is there in every window."""
+    padded = _pad_image(x, operator.pads, padding)
+    return _windows(padded, operator.kernel, operator.strides, operator.dilations)
 
 
 def _weights(weight: Array, like: Array, magnitude: bool) -> Array:
@@ -181,36 +190,49 @@ def _divisor(operator: AveragePool, size: tuple[int, ...], dtype: np.dtype[np.fl
 
 
 def _columns(operator: Convolution, x: Array) -> Array:
-    """Return the patches of `x` as [N, groups, positions, terms of one dot product]."""
-    padded = _pad_image(x, operator.pads)
-    (kh, kw), (dh, dw) = operator.weight.shape[2:], operator.dilations
-    windows = sliding_window_view(padded, (dh * (kh - 1) + 1, dw * (kw - 1) + 1), axis=(2, 3))
-    sh, sw = operator.strides
-    windows = windows[:, :, ::sh, ::sw, ::dh, ::dw]
-    n, channels, oh, ow = windows.shape[:4]
-    grouped = windows.reshape(n, operator.groups, channels // operator.groups, oh, ow, kh, kw)
-    return grouped.transpose(0, 1, 3, 4, 2, 5, 6).reshape(n, operator.groups, oh * ow, -1)
+    """Return the patches of `x` as [N, groups, terms of one dot product, positions]."""
+    views = _windows(
+        _pad_image(x, operator.pads),
+        (operator.weight.shape[2], operator.weight.shape[3]),
+        operator.strides,
+        operator.dilations,
+    )
+    # one copy of an image per kernel position: its rows stay in order
+    columns = np.empty((*x.shape[:2], len(views), *views[0].shape[2:]), dtype=x.dtype)
+    for position, view in enumerate(views):
+        columns[:, :, position] = view
+    per_group = x.shape[1] // operator.groups * len(views)
+    return columns.reshape(len(x), operator.groups, per_group, -1)
 
 
 def _convolve(operator: Convolution, x: Array, magnitude: bool) -> Array:
     weight = _weights(operator.weight, x, magnitude)
     kernel = weight.reshape(operator.groups, weight.shape[0] // operator.groups, -1)
-    out = _columns(operator, x) @ kernel.transpose(0, 2, 1)  # [N, groups, positions, out / groups]
-    padded_h = x.shape[2] + operator.pads[0] + operator.pads[2]
-    oh = (padded_h - operator.dilations[0] * (weight.shape[2] - 1) - 1) // operator.strides[0] + 1
-    return out.transpose(0, 1, 3, 2).reshape(len(x), weight.shape[0], oh, -1)
+    shape = output_shape(operator, [x.shape[1:]])
+    out = np.empty((len(x), *shape), dtype=x.dtype)
+    for rows in _chunks(operator, x.shape[1:], shape, len(x)):
+        out[rows] = (kernel @ _columns(operator, x[rows])).reshape(-1, *shape)
+    return out
 
 
 def _convolve_adjoint(operator: Convolution, g: Array, shape: Shape, magnitude: bool) -> Array:
     weight = _weights(operator.weight, g, magnitude)
     n, groups, (kh, kw) = len(g), operator.groups, weight.shape[2:]
-    kernel = weight.reshape(groups, weight.shape[0] // groups, -1)
-    rows = g.reshape(n, groups, weight.shape[0] // groups, -1).transpose(0, 1, 3, 2) @ kernel
-    # [N, groups, oh, ow, in / groups, kh, kw] -> one [N, in, oh, ow] slab per kernel position
-    slabs = rows.reshape(n, groups, *g.shape[2:], -1, kh, kw).transpose(5, 6, 0, 1, 4, 2, 3)
+    kernel = weight.reshape(groups, weight.shape[0] // groups, -1).transpose(0, 2, 1)
     top, left, bottom, right = operator.pads
     padded = np.zeros((n, shape[0], shape[1] + top + bottom, shape[2] + left + right), g.dtype)
-    views = _windows(padded, (kh, kw), operator.strides, operator.dilations)
-    for index, view in enumerate(views):
-        view += slabs[index // kw, index % kw].reshape(view.shape)
+    for rows in _chunks(operator, shape, g.shape[1:], n):
+        slabs = kernel @ g[rows].reshape(-1, groups, kernel.shape[2], np.prod(g.shape[2:]))
+        slabs = slabs.reshape(-1, shape[0], kh * kw, *g.shape[2:])
+        views = _windows(padded[rows], (kh, kw), operator.strides, operator.dilations)
+        for position, view in enumerate(views):
+            view += slabs[:, :, position]
     return padded[:, :, top : top + shape[1], left : left + shape[2]]
+
+
+def _chunks(operator: Convolution, into: Shape, out: Shape, count: int) -> Iterator[slice]:
+    """Yield slices of records whose patches fit into a processor's cache."""
+    kernel = operator.weight.shape[2] * operator.weight.shape[3]
+    size = max(1, CHUNK // (into[0] * kernel * out[1] * out[2]))
+    for start in range(0, count, size):
+        yield slice(start, start + size)

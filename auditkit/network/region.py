@@ -17,7 +17,7 @@ from auditkit.network.deployed import Deployed, Executed, FloatProfile
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
-from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma, share
+from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -57,19 +57,20 @@ class Box:
         n, k = gradient.center.shape[:2]
         g = gradient.center.reshape(n, k, -1)
         spread = gradient.radius.reshape(n, k, -1)
-        down = self.step_lower.reshape(n, -1, 1)
-        up = self.step_upper.reshape(n, -1, 1)
-        positive, negative = np.maximum(g, 0), np.minimum(g, 0)
-        greatest = (positive @ up + negative @ down)[..., 0]
-        least = (positive @ down + negative @ up)[..., 0]
-        # |g| is multiplied by at most max |δ|; the same bound serves rounding and radius
-        terms = 2 * g.shape[2] + 4
+        down, up = self.step_lower.reshape(n, -1), self.step_upper.reshape(n, -1)
+        # g·δ lies in g·m ± |g|·h for any m, if h is at least the distance from m to either end
+        middle = down + (up - down) / 2
+        half = np.nextafter(np.maximum(up - middle, middle - down), np.inf)
         reach = np.maximum(-down, up)
-        doubt = ((spread + share(gamma(terms), g)) @ reach)[..., 0]
-        doubt = enlarge(doubt, terms) + terms * 2.0**-1074
+        size = np.abs(g) @ np.stack([half, reach], axis=2)  # [N, K, 2]
+        center = (g @ middle[..., None])[..., 0]
+        # |m| + h is max |δ| but for roundings; the same bound serves rounding and radius
+        terms = 2 * g.shape[2] + 8
+        doubt = (spread @ reach[..., None])[..., 0] + gamma(terms) * size[..., 1]
+        doubt = enlarge(doubt, terms) + terms * 2.0**-1073
         return (
-            np.nextafter(least - doubt, -np.inf),
-            np.nextafter(greatest + doubt, np.inf),
+            np.nextafter(center - size[..., 0] - doubt, -np.inf),
+            np.nextafter(center + size[..., 0] + doubt, np.inf),
         )
 
 

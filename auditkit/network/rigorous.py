@@ -114,9 +114,14 @@ class Rigorous:
         return Ball(center, enlarge(a.radius + b.radius + UNIT * np.abs(center), 3))
 
     def relu(self, x: Ball) -> Ball:
-        # ReLU never enlarges a distance; where the number is surely not positive it is exactly 0.
-        off = x.upper <= 0
-        return Ball(np.maximum(x.center, 0), np.where(off, 0.0, x.radius))
+        # ReLU never enlarges a distance; where the number is surely not positive it is exactly 0,
+        # and where its sign is in doubt it is in [0, upper].
+        upper = x.upper
+        doubt = (x.lower < 0) & (upper > 0)
+        half = upper / 2
+        center = np.where(doubt, half, np.maximum(x.center, 0))
+        radius = np.where(doubt, half + SMALLEST, np.where(upper <= 0, 0.0, x.radius))
+        return Ball(center, radius)
 
     def larger(self, a: Ball, b: Ball) -> Ball:
         return Ball(np.maximum(a.center, b.center), np.maximum(a.radius, b.radius))
@@ -142,16 +147,17 @@ RIGOROUS = Rigorous()
 
 def share(factor: float, values: F64) -> F64:
     """Return factor · |values|, not below it where that underflows; exactly 0 where a value is."""
-    product = factor * np.abs(values)
-    if _least(values) < NO_UNDERFLOW:
+    product = np.abs(values)
+    product *= factor
+    if not _all_above(NO_UNDERFLOW, values):
         product = np.where(values != 0, product + SMALLEST, product)
     return product
 
 
 def _underflow(operator: Operator, x: Ball, terms: int) -> float:
     """Return what products that underflow can have lost, 0 where none can."""
-    least = _least_factor(operator)
-    if least * _least(x.center) > NO_UNDERFLOW and least * _least(x.radius) > NO_UNDERFLOW:
+    floor = NO_UNDERFLOW / _least_factor(operator)
+    if _all_above(floor, x.center) and _all_above(floor, x.radius):
         return 0.0
     return 4 * (terms + 1) * SMALLEST
 
@@ -169,3 +175,9 @@ def _least_factor(operator: Operator) -> float:
 def _least(values: NDArray[np.floating]) -> float:
     magnitudes = np.abs(values[values != 0])
     return float(magnitudes.min()) if magnitudes.size else 1.0
+
+
+def _all_above(floor: float, values: F64) -> bool:
+    """Whether every value is 0 or greater than `floor` in magnitude."""
+    small = np.count_nonzero((values <= floor) & (values >= -floor))
+    return bool(small == values.size - np.count_nonzero(values))

@@ -21,8 +21,9 @@ from auditkit.network.evaluate import evaluate, pattern
 from auditkit.network.evaluate import logits as run
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Array, Network
-from auditkit.network.interval import logit_difference_ceiling
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches, unit_ranges
+from auditkit.network.relaxation import lead_ceiling
+from auditkit.network.step import inward_pattern
 from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
@@ -125,11 +126,12 @@ def measure(network: Network, x: Array, settings: Settings) -> Bounds:
     for rows in record_batches(network, len(x)):
         e, u = deployed_errors(network, claimed_box(x64[rows], settings), profile)
         error[rows], unit_error[rows] = e.max(axis=1), u.max(axis=1, initial=0.0)
+    lower, upper = settings.domain.lower, settings.domain.upper
     bits = np.zeros((len(x), unit_layout(network).count), dtype=bool)
     total, square = np.zeros(bits.shape[1]), np.zeros(bits.shape[1])
     for rows in record_batches(network, len(x)):
+        bits[rows] = inward_pattern(network, x64[rows], lower, upper)
         _, z = evaluate(network, x64[rows])
-        bits[rows] = z > 0
         total, square = total + z.sum(axis=0), square + (z**2).sum(axis=0)
     spread = np.sqrt(np.maximum(square / len(x) - (total / len(x)) ** 2, 0))
     return Bounds(bits, run(network, x64), error, unit_error, spread)
@@ -333,8 +335,8 @@ def _suppress(network: Network, request: Request, settings: Settings, prefix: st
     if (request.y != label).any():
         raise ValueError(f"a class request holds records of another class than {label}")
     domain = settings.domain
-    ceiling, error = logit_difference_ceiling(network, label, domain.lower, domain.upper)
-    shift = _as_float32(max(0.0, ceiling) + settings.margin + 4 * error)
+    ceiling = lead_ceiling(network, label, domain.lower, domain.upper)
+    shift = _as_float32(max(0.0, ceiling.bound) + settings.margin + 4 * ceiling.error)
     if not math.isfinite(shift):
         raise ValueError("no finite bound on the class's lead over the domain was found")
     offset = np.zeros(network.classes, dtype=np.float32)

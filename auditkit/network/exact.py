@@ -31,6 +31,7 @@ from auditkit.network.integers import F64, Integers, floats_below, integers_of, 
 from auditkit.network.numbers import scatter_columns
 from auditkit.network.tournament import tournament
 
+
 @dataclass(frozen=True, eq=False)
 class Exact:
     """The rationals numbers · 2^exponent / divisor; every integer is below 2^bits in size.
@@ -153,7 +154,9 @@ def _alike(*values: Exact) -> tuple[list[Integers], Exact]:
     return numbers, like
 
 
-def _linear(operator: Operator, x: Exact, step: Callable[[Operator], Integers], terms: int) -> Exact:
+def _linear(
+    operator: Operator, x: Exact, step: Callable[[Operator], Integers], terms: int
+) -> Exact:
     """Apply a linear step, which takes the operator with integers for its constants."""
     match operator:
         case Dense(weight) | Convolution(weight):

@@ -72,12 +72,12 @@ class ExactPiece:
         (rows,) = _in_passes(
             network,
             len(seeds),
-            lambda rows: (Frozen(network, bits[owner[rows]]).adjoint(Exact.of(seeds[rows]), EXACT),),
+            lambda rows: (
+                Frozen(network, bits[owner[rows]]).adjoint(Exact.of(seeds[rows]), EXACT),
+            ),
         )
         jacobian = rows.moved(rows.numbers.reshape(count, classes, -1))
-        return ExactPiece(
-            Frozen(network, bits), box, logits, units, jacobian, _enclosure(units)
-        )
+        return ExactPiece(Frozen(network, bits), box, logits, units, jacobian, _enclosure(units))
 
     def logit_bounds(self) -> Enclosure:
         """Return every logit's range over the box, [N, C]."""
@@ -105,7 +105,9 @@ class ExactPiece:
         sign = np.where(bits, 1.0, -1.0) * wanted
         known = ~(wanted & ~np.isfinite(cost[rows])).any(axis=1)
         costs = Exact.of(np.where(wanted & known[:, None], cost[rows], 0.0))
-        (gradient,) = _in_passes(network, len(rows), lambda part: (_sums(network, bits, sign, part),))
+        (gradient,) = _in_passes(
+            network, len(rows), lambda part: (_sums(network, bits, sign, part),)
+        )
         gradient = gradient.moved(gradient.numbers.reshape(len(rows), 1, -1))
         box = Box(self.box.x[rows], self.box.step_lower[rows], self.box.step_upper[rows])
         terms = EXACT.subtract(self.exact_units[rows].times(Exact.of(sign)), costs)
@@ -150,7 +152,8 @@ def _in_passes(
     """Run `count` rows part by part, so that memory stays bounded, and put the parts together."""
     parts = [run(rows) for rows in _passes(network, count)]
     return [
-        EXACT.structural(lambda *v: np.concatenate(v), *values) for values in zip(*parts, strict=True)
+        EXACT.structural(lambda *v: np.concatenate(v), *values)
+        for values in zip(*parts, strict=True)
     ]
 
 

@@ -64,10 +64,14 @@ def integer_product(a: Integers, b: Integers) -> Integers:
         groups = [integer_product(a[:, g], b[g]) for g in range(len(b))]
         return np.stack(groups, axis=1)
     rows = a.reshape(-1, a.shape[-1])
-    product = fmpz_mat(*rows.shape, rows.ravel().tolist()) * fmpz_mat(*b.shape, b.ravel().tolist())
+    product = _matrix(rows) * _matrix(b)
     result = np.empty(len(rows) * b.shape[1], dtype=object)
     result[:] = product.entries()
     return result.reshape(*a.shape[:-1], b.shape[1])
+
+
+def _matrix(values: Integers) -> fmpz_mat:
+    return fmpz_mat(values.shape[0], values.shape[1], values.ravel().tolist())
 
 
 def floats_below(numbers: Integers, exponent: int, divisor: int) -> F64:

@@ -21,7 +21,6 @@ from auditkit.network.rigorous import (
     RIGOROUS,
     UNIT,
     Ball,
-    Enclosure,
     enlarge,
     gamma,
     share,
@@ -190,10 +189,12 @@ def unit_ranges(frozen: Frozen, box: Box) -> tuple[F64, F64]:
     return lower, upper
 
 
-def record_batches(network: Network, count: int) -> Iterator[slice]:
+def record_batches(
+    network: Network, count: int, numbers: int = BATCH_NUMBERS
+) -> Iterator[slice]:
     """Yield slices of records such that a batch's Jacobians stay within memory."""
     widest = max(int(np.prod(shape)) for shape in network.shapes)
-    size = max(1, min(256, BATCH_NUMBERS // (network.classes * widest)))
+    size = max(1, min(256, numbers // (network.classes * widest)))
     for start in range(0, max(count, 1), size):
         yield slice(start, min(start + size, count))
 

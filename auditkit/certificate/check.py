@@ -9,7 +9,6 @@ so. Every comparison is written so that NaN proves nothing.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
@@ -22,12 +21,13 @@ from auditkit.network.exact_region import ExactPiece, ExactSample
 from auditkit.network.graph import Network
 from auditkit.network.integers import TooWideError
 from auditkit.network.region import Box, Piece, Sample, deployed_errors, record_batches
-from auditkit.network.rigorous import UNIT, Ball, Enclosure, enlarge, gamma
+from auditkit.network.rigorous import UNIT, Ball, Enclosure, enlarge, gamma, sum_down, sum_up
 from auditkit.patch.gates import GateTable, Patch
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
+Rounded = Callable[[F64, F64], F64]
 
 PAIRS_AT_ONCE = 512
 EXACT_NUMBERS = 400_000  # of a batch's Jacobians; each takes ten times what a float takes
@@ -266,7 +266,9 @@ class _Batch:
     @property
     def _offset_size(self) -> F64:
         """Return [N]: the size of what the patch adds at the record."""
-        size: F64 = np.abs(self.table.offset[self.group]).max(axis=1) + np.abs(self._always()).max()
+        size: F64 = (
+            np.abs(self.table.offset[self.group]).max(axis=1) + np.abs(self._always(sum_up)).max()
+        )
         return size
 
     @property
@@ -323,10 +325,12 @@ class _Batch:
             doubtful[r[closed], g[closed]] = False
         return self._by_group(doubtful)
 
-    def _always(self) -> F64:
-        """Return [C]: what groups without a gate add everywhere."""
-        shifts = _clipped(self.table)[self.table.always]
-        return np.array([math.fsum(column) for column in shifts.T])  # rounded once
+    def _always(self, add: Rounded) -> F64:
+        """Return [C]: what groups without a gate add everywhere, rounded as `add` does."""
+        total = np.zeros(self.network.classes)
+        for shift in _clipped(self.table)[self.table.always]:
+            total = add(total, shift)
+        return total
 
     def _cross_talk(self, groups: Bits, ranges: Ball | Enclosure) -> tuple[F64, F64]:
         """Return bounds [N, C] on what doubtful groups add: each between 0 and its offset."""
@@ -355,44 +359,41 @@ class _Batch:
     def _redirect_slack(self, lead: F64, cross: tuple[F64, F64]) -> F64:
         """Return what is left of the margin, at least, if f_j - f_target is at most `lead`."""
         low, high = cross
-        swing = high - low[np.arange(len(lead)), self.claims.target][:, None]
-        worst = self._with_patch(lead, swing, 1.0).max(axis=1)
-        return _down(-worst - self.claims.margin)
+        swing = sum_up(high, -low[np.arange(len(lead)), self.claims.target][:, None])
+        worst = self._with_patch(lead, swing, sum_up, sum_down).max(axis=1)
+        return sum_down(-worst, -self.claims.margin)
 
     def _redirect_excess(self, lead: F64, cross: tuple[F64, F64]) -> F64:
         """Return how far the margin is missed, at least, if f_j - f_target is at least `lead`."""
         low, high = cross
-        swing = low - high[np.arange(len(lead)), self.claims.target][:, None]
-        return _down(self._with_patch(lead, swing, -1.0).max(axis=1) + self.claims.margin)
+        swing = sum_down(low, -high[np.arange(len(lead)), self.claims.target][:, None])
+        worst = self._with_patch(lead, swing, sum_down, sum_up).max(axis=1)
+        return sum_down(worst, self.claims.margin)
 
-    def _with_patch(self, lead: F64, swing: F64, away: float) -> F64:
-        """Add the group's own offset and cross-talk, rounded up (`away` 1) or down (-1)."""
-        added = _clipped(self.table)[self.group] + self._always()
-        gain = added - added[np.arange(len(lead)), self.claims.target][:, None]
-        doubt = 16 * UNIT * (np.abs(lead) + 2 * np.abs(added).max(axis=1)[:, None] + np.abs(swing))
-        return self._others(lead + gain + swing + away * doubt)
+    def _with_patch(self, lead: F64, swing: F64, add: Rounded, opposite: Rounded) -> F64:
+        """Add the group's own offset and cross-talk, rounded as `add` does."""
+        own = _clipped(self.table)[self.group]
+        at_target = opposite(own, self._always(opposite))[np.arange(len(lead)), self.claims.target]
+        gain = add(add(own, self._always(add)), -at_target[:, None])
+        return self._others(add(add(lead, gain), swing))
 
     def _output_slack(self, ranges: Ball | Enclosure, cross: tuple[F64, F64]) -> tuple[F64, F64]:
         """The same for offsets of kind OUTPUT: F is f moved towards q by at most K."""
-        least, most = self._moved(ranges.lower, ranges.upper)
         q = self.table.offset[self.group]
         low, high = cross
-        doubt = 8 * UNIT * (np.abs(least) + np.abs(most) + np.abs(q) + high - low)
-        worst = (np.maximum(most + high - q, q - least - low) + doubt).max(axis=1)
-        sure = (np.maximum(least + low - q, q - most - high) - doubt).max(axis=1)
-        return _down(self.claims.margin - worst), _down(sure - self.claims.margin)
+        over = sum_up(sum_up(self._moved(ranges.upper, sum_up), high), -q)
+        under = sum_up(q, -sum_down(self._moved(ranges.lower, sum_down), low))
+        worst = np.maximum(over, under).max(axis=1)
+        over = sum_down(sum_down(self._moved(ranges.lower, sum_down), low), -q)
+        under = sum_down(q, -sum_up(self._moved(ranges.upper, sum_up), high))
+        sure = np.maximum(over, under).max(axis=1)
+        return sum_down(self.claims.margin, -worst), sum_down(sure, -self.claims.margin)
 
-    def _moved(self, lower: F64, upper: F64) -> tuple[F64, F64]:
-        """Bound f + clip(q - f, -K, K), which never falls as f rises, for f in [lower, upper]."""
-        q, bound = self.table.offset[self.group], self.table.bound[self.group][:, None]
-        always = self._always()
-
-        def move(f: F64, away: float) -> F64:
-            step = np.clip(q - f, -bound, bound)
-            moved = np.where(np.abs(q - f) <= bound * (1 - 4 * UNIT), q, f + step) + always
-            return moved + away * 8 * UNIT * (np.abs(f) + np.abs(q) + bound + np.abs(always))
-
-        return move(lower, -1.0), move(upper, 1.0)
+    def _moved(self, f: F64, add: Rounded) -> F64:
+        """Return f + clip(q - f, -K, K), which never falls as f rises, rounded as `add` does."""
+        bound = self.table.bound[self.group][:, None]
+        moved = np.clip(self.table.offset[self.group], add(f, -bound), add(f, bound))
+        return add(moved, self._always(add))
 
     def _deployed_slack(
         self, ranges: Ball | Enclosure, lead: F64, error: F64, crossing: Bits

@@ -189,9 +189,7 @@ def unit_ranges(frozen: Frozen, box: Box) -> tuple[F64, F64]:
     return lower, upper
 
 
-def record_batches(
-    network: Network, count: int, numbers: int = BATCH_NUMBERS
-) -> Iterator[slice]:
+def record_batches(network: Network, count: int, numbers: int = BATCH_NUMBERS) -> Iterator[slice]:
     """Yield slices of records such that a batch's Jacobians stay within memory."""
     widest = max(int(np.prod(shape)) for shape in network.shapes)
     size = max(1, min(256, numbers // (network.classes * widest)))

@@ -39,17 +39,17 @@ def enlarge(radius: F64, terms: int) -> F64:
     return radius * (1 + gamma(2 * terms + 8))
 
 
-def sum_up(a: F64, b: F64 | float) -> F64:
+def sum_up(a: F64, b: F64 | np.float64 | float) -> F64:
     """Return floats at least a + b: the sum itself where it is a float."""
     return _rounded_sum(a, b, np.inf)
 
 
-def sum_down(a: F64, b: F64 | float) -> F64:
+def sum_down(a: F64, b: F64 | np.float64 | float) -> F64:
     """Return floats at most a + b: the sum itself where it is a float."""
     return _rounded_sum(a, b, -np.inf)
 
 
-def _rounded_sum(a: F64, b: F64 | float, away: float) -> F64:
+def _rounded_sum(a: F64, b: F64 | np.float64 | float, away: float) -> F64:
     with np.errstate(over="ignore", invalid="ignore"):
         total = a + b
         back = total - a

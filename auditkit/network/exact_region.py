@@ -103,7 +103,7 @@ class ExactPiece:
         """
         network, bits = self.frozen.network, self.frozen.bits[rows]
         sign = np.where(bits, 1.0, -1.0) * wanted
-        known = ~(wanted & ~np.isfinite(cost[rows])).any(axis=1)
+        known = np.all(~wanted | np.isfinite(cost[rows]), axis=1)
         costs = Exact.of(np.where(wanted & known[:, None], cost[rows], 0.0))
         (gradient,) = _in_passes(
             network, len(rows), lambda part: (_sums(network, bits, sign, part),)

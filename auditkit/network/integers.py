@@ -7,6 +7,7 @@ slip in unnoticed.
 from __future__ import annotations
 
 import math
+from operator import index
 from typing import Any
 
 import numpy as np
@@ -76,7 +77,9 @@ def _matrix(values: Integers) -> fmpz_mat:
 
 def floats_below(numbers: Integers, exponent: int, divisor: int) -> F64:
     """Return the greatest floats that are at most numbers · 2^exponent / divisor, or -inf."""
-    return _each(lambda n: _float_below(int(n), exponent, divisor), numbers).astype(np.float64)
+    with np.errstate(over="ignore"):
+        floats = _each(lambda n: _float_below(index(n), exponent, divisor), numbers)
+    return floats.astype(np.float64)
 
 
 def _float_below(n: int, exponent: int, divisor: int) -> float:

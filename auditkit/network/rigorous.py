@@ -54,7 +54,7 @@ def _rounded_sum(a: F64, b: F64 | np.float64 | float, away: float) -> F64:
         total = a + b
         back = total - a
         lost = (a - (total - back)) + (b - back)  # what rounding dropped, exactly (Knuth); or NaN
-    return np.where(lost == 0, total, np.nextafter(total, away))
+        return np.where(lost == 0, total, np.nextafter(total, away))
 
 
 @dataclass(frozen=True, eq=False)

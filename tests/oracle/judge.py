@@ -67,15 +67,16 @@ def examine(
     *,
     domain: tuple[float, float] = (0.0, 1.0),
     onnx: bool = False,
+    exact_numbers: bool | None = None,
 ) -> Findings:
     """Check claims, and assert that no verdict contradicts the oracle or the floats."""
-    findings = check_claims(network, patch, claims, *domain)
+    findings = check_claims(network, patch, claims, *domain, exact=exact_numbers)
     oracle = ExactNetwork(network)
     worst = [
         _examine_one(network, patch, oracle, claims, findings, row, rng, tally, domain, onnx)
         for row in range(len(claims))
     ]
-    _sharpen(network, patch, claims, worst, tally, domain)
+    _sharpen(network, patch, claims, worst, tally, domain, exact_numbers)
     return findings
 
 
@@ -86,6 +87,7 @@ def _sharpen(
     worst: list[dict[str, Fraction]],
     tally: Tally,
     domain: tuple[float, float],
+    exact_numbers: bool | None,
 ) -> None:
     """Claim again, one float more than what was measured at the worst point: never proved."""
     rows, margins, kinds = [], [], []
@@ -99,7 +101,7 @@ def _sharpen(
     if not rows:
         return
     sharper = replace(claims.take(np.array(rows, np.int64)), margin=np.array(margins))
-    findings = check_claims(network, patch, sharper, *domain)
+    findings = check_claims(network, patch, sharper, *domain, exact=exact_numbers)
     for place, kind in enumerate(kinds):
         assert getattr(findings, kind)[place] != Verdict.PROVED, f"{kind}: beyond the exact margin"
     tally.counts["sharpened claims"] += len(kinds)

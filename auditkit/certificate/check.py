@@ -27,6 +27,7 @@ from auditkit.patch.gates import GateTable, Patch
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
+Packed = NDArray[np.uint8]
 Rounded = Callable[[F64, F64], F64]
 
 PAIRS_AT_ONCE = 512
@@ -90,6 +91,7 @@ class Findings:
     deployed: Verdicts
     deployed_slack: F64
     crossing: Index  # groups that could not be shown to be closed on the whole set
+    crossed: Packed  # [N, M] as bits: which
     lead: F64  # [N, C] upper bound on f_j - f_target, or on |q - f_j|, over the set
     error: F64  # the deployed error of a logit, at most
     unit_error: F64  # and of a pre-activation
@@ -136,19 +138,9 @@ def check_claims(
     if not ((claims.target < 0) == outputs).all() or len(set(outputs.tolist())) > 1:
         raise ValueError("claims and the kinds of their offsets do not agree")
 
-    def run(rows: Index, numbers: Numbers) -> Findings:
-        return _Batch(network, patch, claims.take(rows), lower, upper, numbers).findings()
-
-    def again(rows: Index, numbers: Numbers) -> None:
-        if not len(rows):
-            return
-        for part in record_batches(network, len(rows), EXACT_NUMBERS):
-            try:
-                found.put(rows[part], run(rows[part], numbers))
-            except TooWideError:
-                found.too_wide[rows[part]] = True
-            if progress:
-                progress(part.stop, len(rows))
+    def run(rows: Index, numbers: Numbers, crossed: Packed | None = None) -> Findings:
+        batch = _Batch(network, patch, claims.take(rows), lower, upper, numbers)
+        return batch.findings(crossed)
 
     everyone = np.arange(len(claims))
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow proves nothing, see above
@@ -156,10 +148,19 @@ def check_claims(
             [run(everyone[part], FLOAT64) for part in record_batches(network, len(claims))]
         )
         if exact:
-            again(np.flatnonzero(_sensible(claims, lower, upper)), EXACT)
-        elif exact is None:
-            again(np.flatnonzero(found.doubt == Doubt.RECORD), EXACT_AT_RECORD)
-            again(np.flatnonzero(found.doubt == Doubt.SET), EXACT)
+            found.doubt[_sensible(claims, lower, upper)] = Doubt.SET
+        for doubt, numbers in ((Doubt.RECORD, EXACT_AT_RECORD), (Doubt.SET, EXACT)):
+            asked = np.flatnonzero(found.doubt == doubt)
+            if exact is False or not len(asked):
+                continue
+            for part in record_batches(network, len(asked), EXACT_NUMBERS):
+                rows = asked[part]
+                try:
+                    found.put(rows, run(rows, numbers, found.crossed[rows]))
+                except TooWideError:
+                    found.too_wide[rows] = True
+                if progress:
+                    progress(part.stop, len(asked))
     return found
 
 
@@ -188,7 +189,7 @@ class _Batch:
         self.box = Box.around(claims.x, claims.radius, lower, upper)
         self.profile = FloatProfile.of(network.dtype)
 
-    def findings(self) -> Findings:
+    def findings(self, crossed: Packed | None) -> Findings:
         # 1. The record itself: true pre-activations and logits, within bounds.
         sample = self.sample_type.at(self.network, self.claims.x)
         logits, z = sample.logits, sample.units
@@ -212,7 +213,11 @@ class _Batch:
         piece = self.piece_type.at(self.network, self.bits, self.box)
         ranges = piece.logit_bounds()
         error, unit_error = deployed_errors(self.network, self.box, self.profile)
-        crossing = self._crossing(piece, unit_error)
+        if isinstance(piece, Piece) and crossed is None:
+            crossed = np.packbits(self._crossing(piece, unit_error), axis=1)
+        # in float64 once and for all: the error of deployed floats, charged there, is never less
+        assert crossed is not None, "float64 comes first"
+        crossing = np.unpackbits(crossed, axis=1, count=len(self.table.source)).astype(bool)
         cross = self._cross_talk(crossing, ranges)
         if self._outputs:
             lead = self._deviation(ranges)
@@ -255,6 +260,7 @@ class _Batch:
             deployed=np.where(self.inside, deployed, Verdict.UNPROVED).astype(np.int8),
             deployed_slack=slack,
             crossing=crossing.sum(axis=1),
+            crossed=crossed,
             lead=lead,
             error=error.max(axis=1),
             unit_error=unit_error.max(axis=1, initial=0.0),
@@ -305,7 +311,7 @@ class _Batch:
         groups[np.arange(len(groups)), self.group] = False
         return groups
 
-    def _crossing(self, piece: Piece | ExactPiece, unit_error: F64) -> Bits:
+    def _crossing(self, piece: Piece, unit_error: F64) -> Bits:
         """Return [N, M]: groups not shown to be closed on the whole claimed set, in any floats."""
         lower, upper = piece.unit_ranges()
         floor = violation_floor(self.table, lower, upper, unit_error)

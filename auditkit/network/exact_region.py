@@ -1,7 +1,6 @@
 """What holds at a record and on its claimed set, in exact numbers: rounded once, when handed out.
 
-The same questions as in `region`, with the same answers but for rounding. Only the ranges of single
-units over a box are the float64 ones: they are bounds from intervals, wide beside any rounding.
+The same questions as in `region`, with the same answers but for rounding.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from auditkit.network.evaluate import evaluate
 from auditkit.network.exact import EXACT, Exact
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Convolution, Network
-from auditkit.network.region import Box, unit_ranges
+from auditkit.network.region import Box
 from auditkit.network.rigorous import Enclosure
 
 F64 = NDArray[np.float64]
@@ -51,21 +50,18 @@ class ExactSample:
 class ExactPiece:
     """The affine pieces of N patterns around their records, on their boxes; see `region.Piece`."""
 
-    frozen: Frozen
     box: Box
-    exact_logits: Exact
-    exact_units: Exact
+    logits: Exact
     jacobian: Exact  # [N, C, features]
-    units: Enclosure
 
     @staticmethod
     def at(network: Network, bits: Bits, box: Box) -> ExactPiece:
         """Freeze the patterns [N, H] and differentiate every logit."""
         count, classes = len(bits), network.classes
-        logits, units = _in_passes(
+        (logits,) = _in_passes(
             network,
             count,
-            lambda rows: Frozen(network, bits[rows]).forward(Exact.of(box.x[rows]), EXACT),
+            lambda rows: Frozen(network, bits[rows]).forward(Exact.of(box.x[rows]), EXACT)[:1],
         )
         seeds = np.tile(np.eye(classes), (count, 1))
         owner = np.repeat(np.arange(count), classes)
@@ -77,48 +73,20 @@ class ExactPiece:
             ),
         )
         jacobian = rows.moved(rows.numbers.reshape(count, classes, -1))
-        return ExactPiece(Frozen(network, bits), box, logits, units, jacobian, _enclosure(units))
+        return ExactPiece(box, logits, jacobian)
 
     def logit_bounds(self) -> Enclosure:
         """Return every logit's range over the box, [N, C]."""
-        least = EXACT.add(self.exact_logits, _least(self.box, self.jacobian))
-        greatest = EXACT.add(self.exact_logits, _greatest(self.box, self.jacobian))
+        least = EXACT.add(self.logits, _least(self.box, self.jacobian))
+        greatest = EXACT.add(self.logits, _greatest(self.box, self.jacobian))
         return Enclosure(least.lower, greatest.upper)
 
     def lead_bounds(self, target: Index) -> F64:
         """Return upper bounds [N, C] on f_j - f_target over the box; -inf for the target itself."""
         gradient = _lead(self.jacobian, target)
-        bound = EXACT.add(_lead(self.exact_logits, target), _greatest(self.box, gradient)).upper
+        bound = EXACT.add(_lead(self.logits, target), _greatest(self.box, gradient)).upper
         bound[np.arange(len(target)), target] = -np.inf
         return bound
-
-    def unit_ranges(self) -> tuple[F64, F64]:
-        """Return bounds [N, H] on every pre-activation over the region within the box."""
-        return unit_ranges(self.frozen, self.box)
-
-    def sum_floor(self, rows: Index, wanted: Bits, cost: F64) -> F64:
-        """Return lower bounds [K] of Σ_u (σ_u z_u - cost_u) over `wanted` units [K, H].
-
-        Row k speaks of record `rows[k]`; where a wanted cost is infinite, nothing is known.
-        """
-        network, bits = self.frozen.network, self.frozen.bits[rows]
-        sign = np.where(bits, 1.0, -1.0) * wanted
-        known = np.all(~wanted | np.isfinite(cost[rows]), axis=1)
-        costs = Exact.of(np.where(wanted & known[:, None], cost[rows], 0.0))
-        (gradient,) = _in_passes(
-            network, len(rows), lambda part: (_sums(network, bits, sign, part),)
-        )
-        gradient = gradient.moved(gradient.numbers.reshape(len(rows), 1, -1))
-        box = Box(self.box.x[rows], self.box.step_lower[rows], self.box.step_upper[rows])
-        terms = EXACT.subtract(self.exact_units[rows].times(Exact.of(sign)), costs)
-        floor = EXACT.add(terms.total(axis=1)[:, None], _least(box, gradient))
-        return np.where(known, floor.lower[:, 0], -np.inf)
-
-
-def _sums(network: Network, bits: Bits, sign: F64, part: slice) -> Exact:
-    """Return the gradients of Σ_u sign_u z_u of the patterns `bits`."""
-    zero = Exact.of(np.zeros((len(bits[part]), network.classes)))
-    return Frozen(network, bits[part]).adjoint(zero, EXACT, injections=Exact.of(sign[part]))
 
 
 def _lead(values: Exact, target: Index) -> Exact:

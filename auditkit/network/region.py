@@ -149,7 +149,11 @@ class Piece:
 
     def unit_ranges(self) -> tuple[F64, F64]:
         """Return bounds [N, H] on every pre-activation over the region within the box."""
-        return unit_ranges(self.frozen, self.box)
+        _, z = self.frozen.forward(self.box.ball, RIGOROUS)
+        bits = self.frozen.bits
+        lower = np.where(bits, np.maximum(z.lower, 0), z.lower)
+        upper = np.where(bits, z.upper, np.minimum(z.upper, 0))
+        return lower, upper
 
     def doubt(self) -> F64:
         """Return [N]: about how much of a bound on the logits, at most, is rounding."""
@@ -179,14 +183,6 @@ class Piece:
         doubt = (wanted * (z.radius + gamma(terms) * (np.abs(z.center) + cost[rows]))).sum(axis=1)
         floor = value - enlarge(doubt, terms) + least[:, 0]
         return np.nextafter(floor - 4 * UNIT * (np.abs(value) + np.abs(floor)), -np.inf)
-
-
-def unit_ranges(frozen: Frozen, box: Box) -> tuple[F64, F64]:
-    """Return bounds [N, H] on every pre-activation over the patterns' regions within the boxes."""
-    _, z = frozen.forward(box.ball, RIGOROUS)
-    lower = np.where(frozen.bits, np.maximum(z.lower, 0), z.lower)
-    upper = np.where(frozen.bits, z.upper, np.minimum(z.upper, 0))
-    return lower, upper
 
 
 def record_batches(network: Network, count: int, numbers: int = BATCH_NUMBERS) -> Iterator[slice]:

@@ -115,14 +115,12 @@ def test_what_is_handed_out_is_rounded_once(family: str, style: str) -> None:
     box = Box.around(x, np.array([0.1, np.inf]), 0.0, 1.0)
     piece = ExactPiece.at(network, bits, box)
     bounds, leads = piece.logit_bounds(), piece.lead_bounds(target)
-    wanted, cost = rng.random(bits.shape) < 0.5, rng.random(bits.shape)
-    floors = piece.sum_floor(np.array([1, 0, 1]), wanted[[1, 0, 1]], cost)
     for row, k in enumerate(target):
         f, units = oracle(exact(x[row]))
         assert encloses(sample.logits[row], f) and encloses(sample.units[row], units)
         ahead = Enclosure(sample.lead(target).lower[row], sample.lead(target).upper[row])
         assert encloses(ahead, [v - f[k] for v in f])
-        forms, unit_forms = oracle.piece(bits[row])
+        forms, _ = oracle.piece(bits[row])
         low, high = exact(box.step_lower[row]), exact(box.step_upper[row])
 
         def greatest(form: Any, low: Any = low, high: Any = high) -> Fraction:
@@ -137,17 +135,6 @@ def test_what_is_handed_out_is_rounded_once(family: str, style: str) -> None:
                 assert leads[row, j] == -np.inf
             else:
                 assert rounded(leads[row, j], f[j] - f[k] + greatest(forms[j] - forms[k]))
-        signs = np.where(bits[row], 1, -1).astype(object) * wanted[row].astype(int).astype(object)
-        total = sum(
-            (
-                s * z - Fraction(float(c))
-                for s, z, c in zip(signs, units, cost[row], strict=True)
-                if s
-            ),
-            Fraction(0),
-        )
-        form = -(signs @ unit_forms) if len(units) else np.zeros(network.features + 1, dtype=object)
-        assert rounded(-floors[1 - row], greatest(form) - total)  # of rows [1, 0, 1]
 
 
 def rounded(bound: float, real: Fraction) -> bool:
@@ -170,8 +157,6 @@ def test_exact_bounds_are_within_the_float64_ones(family: str) -> None:
     other = np.arange(network.classes)[None] != target[:, None]
     looser = (lead[other] - ours.lead_bounds(target)[other]).max()
     assert looser <= 8 * theirs.doubt().max()  # or the checker would not ask again
-    for low, high in zip(ours.unit_ranges(), theirs.unit_ranges(), strict=True):
-        np.testing.assert_array_equal(low, high)
     sample = ExactSample.at(network, x)
     assert (Sample.at(network, x).units.upper >= sample.units.upper).all()
 
@@ -187,7 +172,8 @@ def test_memory_stays_bounded_part_by_part(monkeypatch: pytest.MonkeyPatch) -> N
     forward = linear.forward
 
     def watched(operator: Any, values: Any, **more: Any) -> Any:
-        seen.append(len(values))
+        if values.dtype == object:
+            seen.append(len(values))
         return forward(operator, values, **more)
 
     monkeypatch.setattr(linear, "forward", watched)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,8 +77,11 @@ def prepare(
     holdout: Records | None,
     policy: Policy,
     seed: int,
+    *,
+    exact: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Case:
-    """Match claims with records and run the checker."""
+    """Match claims with records and run the checker, on `exact` numbers throughout or by need."""
     records = forget if forget is not None else submission.forget
     key = submission.record_key(forget)
     matched = findings = None
@@ -86,6 +90,12 @@ def prepare(
         if len(matched.claims):
             domain = submission.certificate.settings.domain
             findings = check_claims(
-                submission.network, submission.patch, matched.claims, domain.lower, domain.upper
+                submission.network,
+                submission.patch,
+                matched.claims,
+                domain.lower,
+                domain.upper,
+                exact=exact or None,
+                progress=progress,
             )
     return Case(submission, policy, seed, forget, retain, holdout, records, key, matched, findings)

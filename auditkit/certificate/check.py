@@ -1,14 +1,15 @@
 """The checker: does the patched network do on the claimed sets what the claims say?
 
 With `region`, `arithmetic` and the network traversal this is the trusted base. It is pure numpy,
-reads no file, runs no solver and believes nothing of the owner's: from the network, the gates, the
-records and the auditor's floors it derives bounds of its own, and a claim is PROVED only where an
-outward-rounded bound says so. Every comparison is written so that NaN proves nothing.
+with python-flint's integers where float64 leaves a claim in doubt; it reads no file, runs no solver
+and believes nothing of the owner's: from the network, the gates, the records and the auditor's
+floors it derives bounds of its own, and a claim is PROVED only where an outward-rounded bound says
+so. Every comparison is written so that NaN proves nothing.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -16,17 +17,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.network.deployed import FloatProfile
-from auditkit.network.evaluate import evaluate
+from auditkit.network.exact_region import ExactPiece, ExactSample
+from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
-from auditkit.network.region import Box, Piece, deployed_errors, record_batches
-from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma
+from auditkit.network.integers import TooWideError
+from auditkit.network.region import (
+    Box,
+    Piece,
+    Sample,
+    deployed_errors,
+    record_batches,
+    unit_ranges,
+)
+from auditkit.network.rigorous import UNIT, Ball, Enclosure, enlarge, gamma, sum_down, sum_up
 from auditkit.patch.gates import GateTable, Patch
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
+Packed = NDArray[np.uint8]
+Rounded = Callable[[F64, F64], F64]
 
 PAIRS_AT_ONCE = 512
+EXACT_NUMBERS = 400_000  # of a batch's Jacobians; each takes ten times what a float takes
 
 
 class Verdict(IntEnum):
@@ -61,9 +74,21 @@ class Claims:
         return Claims(*(getattr(self, f.name)[rows] for f in fields(self)))
 
 
+class Doubt(IntEnum):
+    """Where a claim is open only because float64 rounds."""
+
+    NONE = 0
+    RECORD = 1
+    SET = 2
+
+
 @dataclass(frozen=True, eq=False)
 class Findings:
-    """What the checker derived of each claim; slack is what is left beyond the margin."""
+    """What the checker derived of each claim; slack is what is left beyond the margin.
+
+    `exact` marks what exact arithmetic decided, `too_wide` what it was wanted for but whose
+    numbers are too wide; what `doubt` remains then is left.
+    """
 
     support: Verdicts  # the pattern is the record's
     gate_open: Verdicts  # v = 0 at the record, and no other group is surely open there
@@ -74,9 +99,13 @@ class Findings:
     deployed: Verdicts
     deployed_slack: F64
     crossing: Index  # groups that could not be shown to be closed on the whole set
+    crossed: Packed  # [N, M] as bits: which
     lead: F64  # [N, C] upper bound on f_j - f_target, or on |q - f_j|, over the set
     error: F64  # the deployed error of a logit, at most
     unit_error: F64  # and of a pre-activation
+    doubt: NDArray[np.int8]
+    exact: Bits
+    too_wide: Bits
 
     @staticmethod
     def join(parts: list[Findings]) -> Findings:
@@ -84,70 +113,120 @@ class Findings:
             *(np.concatenate([getattr(p, f.name) for p in parts]) for f in fields(Findings))
         )
 
+    def put(self, rows: Index, others: Findings) -> None:
+        """Take over what `others` say of the claims `rows`."""
+        for field in fields(Findings):
+            getattr(self, field.name)[rows] = getattr(others, field.name)
+
+
+Numbers = tuple[type[Sample] | type[ExactSample], type[Piece] | type[ExactPiece]]
+FLOAT64: Numbers = (Sample, Piece)
+EXACT_AT_RECORD: Numbers = (ExactSample, Piece)
+EXACT: Numbers = (ExactSample, ExactPiece)
+
 
 def check_claims(
-    network: Network, patch: Patch, claims: Claims, lower: float, upper: float
+    network: Network,
+    patch: Patch,
+    claims: Claims,
+    lower: float,
+    upper: float,
+    *,
+    exact: bool | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
     """Check every claim on the domain box [lower, upper]; records outside it prove nothing.
 
-    Raises ValueError when claims of both kinds of offset are mixed, or a claim is of the other
-    kind than its group.
+    `exact` numbers decide all claims (True), none (False), or those that float64 leaves open for
+    its rounding alone (None). `progress` is told how many steps of how many are done. Raises
+    ValueError when claims of both kinds of offset are mixed, or a claim is of the other kind than
+    its group.
     """
     outputs = patch.table.kind_output[patch.table.group[claims.gate]]
     if not ((claims.target < 0) == outputs).all() or len(set(outputs.tolist())) > 1:
         raise ValueError("claims and the kinds of their offsets do not agree")
+
+    def run(rows: Index, numbers: Numbers, crossed: Packed | None = None) -> Findings:
+        batch = _Batch(network, patch, claims.take(rows), lower, upper, numbers)
+        return batch.findings(crossed)
+
+    everyone = np.arange(len(claims))
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow proves nothing, see above
-        return Findings.join(
-            [
-                _Batch(network, patch, claims.take(rows), lower, upper).findings()
-                for rows in record_batches(network, len(claims))
-            ]
+        found = Findings.join(
+            [run(everyone[part], FLOAT64) for part in record_batches(network, len(claims))]
         )
+        if exact:
+            found.doubt[_sensible(claims, lower, upper)] = Doubt.SET
+        for doubt, numbers in ((Doubt.RECORD, EXACT_AT_RECORD), (Doubt.SET, EXACT)):
+            asked = np.flatnonzero(found.doubt == doubt)
+            if exact is False or not len(asked):
+                continue
+            for part in record_batches(network, len(asked), EXACT_NUMBERS):
+                rows = asked[part]
+                try:
+                    found.put(rows, run(rows, numbers, found.crossed[rows]))
+                except TooWideError:
+                    found.too_wide[rows] = True
+                if progress:
+                    progress(part.stop, len(asked))
+    return found
+
+
+def _sensible(claims: Claims, lower: float, upper: float) -> Bits:
+    """Return which claims say something, about a record within the domain."""
+    flat = claims.x.reshape(len(claims), -1)
+    inside: Bits = np.all((flat >= lower) & (flat <= upper), axis=1)
+    return inside & (claims.radius > 0) & (claims.margin > 0)
 
 
 class _Batch:
     def __init__(
-        self, network: Network, patch: Patch, claims: Claims, lower: float, upper: float
+        self,
+        network: Network,
+        patch: Patch,
+        claims: Claims,
+        lower: float,
+        upper: float,
+        numbers: Numbers,
     ) -> None:
         self.network, self.claims, self.table = network, claims, patch.table
+        self.sample_type, self.piece_type = numbers
         self.group = self.table.group[claims.gate]
         self.bits = self.table.patterns[claims.gate]
-        flat = claims.x.reshape(len(claims), -1)
-        self.inside = np.all((flat >= lower) & (flat <= upper), axis=1)
-        self.inside &= (claims.radius > 0) & (claims.margin > 0)
+        self.inside = _sensible(claims, lower, upper)
         self.box = Box.around(claims.x, claims.radius, lower, upper)
         self.profile = FloatProfile.of(network.dtype)
 
-    def findings(self) -> Findings:
-        # 1. The record itself: true pre-activations and logits, each with its radius.
-        logits, z = evaluate(self.network, Ball.exact(self.claims.x), RIGOROUS)
+    def findings(self, crossed: Packed | None) -> Findings:
+        # 1. The record itself: true pre-activations and logits, within bounds.
+        sample = self.sample_type.at(self.network, self.claims.x)
+        logits, z = sample.logits, sample.units
         support = self._support(z)
-        zero = np.zeros_like(z.center)
+        zero = np.zeros_like(z.lower)
         at_record = self._not_closed(violation_floor(self.table, z.lower, z.upper, zero))
         gate_open, opened = self._gate_open(z)
 
         # 2. The claim at the record.
         cross = self._cross_talk(at_record, logits)
         if self._outputs:
-            lead = self._deviation(logits)
             point_slack, point_excess = self._output_slack(logits, cross)
         else:
-            lead, least = self._differences(logits)
-            point_slack = self._redirect_slack(lead, cross)
-            point_excess = self._redirect_excess(least, cross)
+            ahead = sample.lead(self.claims.target)
+            point_slack = self._redirect_slack(self._others(ahead.upper), cross)
+            point_excess = self._redirect_excess(self._others(ahead.lower), cross)
         # both bounds take the group's offset for granted
         point = _verdicts((point_slack >= 0) & opened, (point_excess > 0) & opened)
 
         # 3. The affine piece of the gate's pattern, and every bound over the claimed set.
-        piece = Piece.at(self.network, self.bits, self.box)
+        piece = self.piece_type.at(self.network, self.bits, self.box)
         ranges = piece.logit_bounds()
         error, unit_error = deployed_errors(self.network, self.box, self.profile)
-        lower, upper = piece.unit_ranges()
-        stays_open, _ = self._bands(lower, upper)
-        runs_open, _ = self._bands(
-            np.nextafter(lower - unit_error, -np.inf), np.nextafter(upper + unit_error, np.inf)
-        )
-        crossing = self._crossing(piece, lower, upper, unit_error)
+        if isinstance(piece, Piece) and crossed is None:
+            crossed = np.packbits(self._crossing(piece, unit_error), axis=1)
+        # in float64 once and for all: the error of deployed floats, charged there, is never less
+        assert crossed is not None, "float64 comes first"
+        crossing = np.unpackbits(crossed, axis=1, count=len(self.table.source)).astype(bool)
+        stays_open, runs_open = self._stays_in_bands(unit_error)
         cross = self._cross_talk(crossing, ranges)
         if self._outputs:
             lead = self._deviation(ranges)
@@ -166,6 +245,21 @@ class _Batch:
         runs = (slack >= 0) & (unit_error.max(axis=1, initial=0.0) <= zone) & proved
         runs &= runs_open & _representable(self.table, self.network.dtype)
         deployed = _verdicts(runs, region == Verdict.REFUTED)
+
+        # 5. What is open for float64's rounding alone.
+        doubt = np.zeros(len(slack), dtype=np.int8)
+        open_point = (point == Verdict.UNPROVED) & opened & ~at_record.any(axis=1)
+        undecided = (support == Verdict.UNPROVED) | (gate_open == Verdict.UNPROVED)
+        if isinstance(sample, Sample):
+            doubt[self.inside & (undecided | open_point)] = Doubt.RECORD
+        if isinstance(piece, Piece):
+            near = 8 * piece.doubt() + 64 * UNIT * (
+                ranges.magnitude.max(axis=1) + self._offset_size
+            )
+            close = (region == Verdict.UNPROVED) & ~(region_slack <= -near)
+            close |= (region == Verdict.PROVED) & (slack < 0) & (slack > -near)
+            close &= (support == Verdict.PROVED) & (gate_open == Verdict.PROVED)
+            doubt[self.inside & (doubt == Doubt.NONE) & close] = Doubt.SET
         return Findings(
             support=support,
             gate_open=gate_open,
@@ -176,26 +270,40 @@ class _Batch:
             deployed=np.where(self.inside, deployed, Verdict.UNPROVED).astype(np.int8),
             deployed_slack=slack,
             crossing=crossing.sum(axis=1),
+            crossed=crossed,
             lead=lead,
             error=error.max(axis=1),
             unit_error=unit_error.max(axis=1, initial=0.0),
+            doubt=doubt,
+            exact=np.full(len(slack), self.sample_type is ExactSample),
+            too_wide=np.zeros(len(slack), dtype=bool),
         )
+
+    @property
+    def _offset_size(self) -> F64:
+        """Return [N]: the size of what the patch adds at the record."""
+        size: F64 = (
+            np.abs(self.table.offset[self.group]).max(axis=1) + np.abs(self._always(sum_up)).max()
+        )
+        return size
 
     @property
     def _outputs(self) -> bool:
         return bool((self.claims.target < 0).all())
 
-    def _support(self, z: Ball) -> Verdicts:
-        signed = np.where(self.bits, z.center, -z.center)
-        sure = (signed >= z.radius) & np.isfinite(z.radius)  # ∞ ≥ ∞ says nothing of a sign
-        return _verdicts(np.all(sure, axis=1), np.any(signed < -z.radius, axis=1))
+    def _support(self, z: Ball | Enclosure) -> Verdicts:
+        least, most = self._outside(z)
+        return _verdicts(np.all(most <= 0, axis=1), np.any(least > 0, axis=1))
 
-    def _gate_open(self, z: Ball) -> tuple[Verdicts, Bits]:
+    def _outside(self, z: Ball | Enclosure) -> tuple[F64, F64]:
+        """Return bounds [N, H] on -σ_u z_u, from below and from above."""
+        lower, upper = z.lower, z.upper
+        return np.where(self.bits, -upper, lower), np.where(self.bits, -lower, upper)
+
+    def _gate_open(self, z: Ball | Enclosure) -> tuple[Verdicts, Bits]:
         """Is the violation exactly 0 at the record (also as bits), and of no other group's gate?"""
-        signed = np.where(self.bits, z.center, -z.center)
+        least, most = self._outside(z)
         zone = self.table.dead_zone[self.group][:, None]
-        most = np.nextafter(z.radius - signed, np.inf)
-        least = np.nextafter(-signed - z.radius, -np.inf)
         opened, closed = np.all(most <= zone, axis=1), np.any(least > zone, axis=1)
         within, beyond = self._bands(z.lower, z.upper)
         opened, closed = opened & within, closed | beyond
@@ -228,15 +336,29 @@ class _Batch:
         groups[np.arange(len(groups)), self.group] = False
         return groups
 
-    def _crossing(self, piece: Piece, lower: F64, upper: F64, unit_error: F64) -> Bits:
+    def _stays_in_bands(self, unit_error: F64) -> tuple[Bits, Bits]:
+        """Return [N]: whether the own gate's bands hold on the whole set, in reals and deployed."""
+        if not self.table.bands:
+            everywhere = np.ones(len(self.bits), dtype=bool)
+            return everywhere, everywhere
+        # in float64 whatever decides the rest: a band is never as narrow as float64's rounding
+        lower, upper = unit_ranges(Frozen(self.network, self.bits), self.box)
+        deployed = (
+            np.nextafter(lower - unit_error, -np.inf),
+            np.nextafter(upper + unit_error, np.inf),
+        )
+        return self._bands(lower, upper)[0], self._bands(*deployed)[0]
+
+    def _crossing(self, piece: Piece, unit_error: F64) -> Bits:
         """Return [N, M]: groups not shown to be closed on the whole claimed set, in any floats."""
+        lower, upper = piece.unit_ranges()
         floor = violation_floor(self.table, lower, upper, unit_error)
         # deployed sums of H terms and the product with n round too
         need = (1 + gamma(2 * lower.shape[1] + 8, self.profile.unit)) ** 2
         sharpness = self.table.sharpness[self.table.group]
         doubtful = ~(floor * sharpness >= need) & (self.table.group[None] != self.group[:, None])
         rows, gates = np.nonzero(doubtful)
-        signed = np.where(self.bits, piece.units.center, -piece.units.center)
+        signed = -self._outside(piece.units)[1]  # σ_u z_u, at least
         for start in range(0, len(rows), PAIRS_AT_ONCE):
             r, g = rows[start : start + PAIRS_AT_ONCE], gates[start : start + PAIRS_AT_ONCE]
             # Any subset of the differing units gives a bound; those that help at the record do.
@@ -247,18 +369,14 @@ class _Batch:
             doubtful[r[closed], g[closed]] = False
         return self._by_group(doubtful)
 
-    def _always(self) -> F64:
-        """Return [C]: what groups without a gate add everywhere."""
-        shifts = _clipped(self.table)[self.table.always]
-        sizes = np.abs(shifts).sum(axis=0)
-        return np.array(  # rounded once; beyond all floats nothing is known
-            [
-                math.fsum(c) if np.isfinite(s) else np.nan
-                for c, s in zip(shifts.T, sizes, strict=True)
-            ]
-        )
+    def _always(self, add: Rounded) -> F64:
+        """Return [C]: what groups without a gate add everywhere, rounded as `add` does."""
+        total = np.zeros(self.network.classes)
+        for shift in _clipped(self.table)[self.table.always]:
+            total = add(total, shift)
+        return total
 
-    def _cross_talk(self, groups: Bits, ranges: Ball) -> tuple[F64, F64]:
+    def _cross_talk(self, groups: Bits, ranges: Ball | Enclosure) -> tuple[F64, F64]:
         """Return bounds [N, C] on what doubtful groups add: each between 0 and its offset."""
         low = np.zeros((len(groups), self.network.classes))
         high = np.zeros_like(low)
@@ -272,19 +390,12 @@ class _Batch:
         terms = int(groups.sum(axis=1).max(initial=0)) + 2
         return -enlarge(-low, terms), enlarge(high, terms)
 
-    def _differences(self, logits: Ball) -> tuple[F64, F64]:
-        """Return bounds [N, C] on f_j - f_target at the record: the greatest and the least."""
-        rows = np.arange(len(logits.center))
-        own = logits[rows, self.claims.target]
-        lead = RIGOROUS.subtract(logits, Ball(own.center[:, None], own.radius[:, None]))
-        return self._others(lead.upper), self._others(lead.lower)
-
     def _others(self, values: F64) -> F64:
         """Return `values` [N, C] with the target label left out of any maximum."""
         values[np.arange(len(values)), self.claims.target] = -np.inf
         return values
 
-    def _deviation(self, ranges: Ball) -> F64:
+    def _deviation(self, ranges: Ball | Enclosure) -> F64:
         """Return [N, C]: how far a logit may be from the target vector q."""
         q = self.table.offset[self.group]
         return np.nextafter(np.maximum(ranges.upper - q, q - ranges.lower), np.inf)
@@ -292,52 +403,48 @@ class _Batch:
     def _redirect_slack(self, lead: F64, cross: tuple[F64, F64]) -> F64:
         """Return what is left of the margin, at least, if f_j - f_target is at most `lead`."""
         low, high = cross
-        swing = high - low[np.arange(len(lead)), self.claims.target][:, None]
-        worst = self._with_patch(lead, swing, 1.0).max(axis=1)
-        return _down(-worst - self.claims.margin)
+        swing = sum_up(high, -low[np.arange(len(lead)), self.claims.target][:, None])
+        worst = self._with_patch(lead, swing, sum_up, sum_down).max(axis=1)
+        return sum_down(-worst, -self.claims.margin)
 
     def _redirect_excess(self, lead: F64, cross: tuple[F64, F64]) -> F64:
         """Return how far the margin is missed, at least, if f_j - f_target is at least `lead`."""
         low, high = cross
-        swing = low - high[np.arange(len(lead)), self.claims.target][:, None]
-        return _down(self._with_patch(lead, swing, -1.0).max(axis=1) + self.claims.margin)
+        swing = sum_down(low, -high[np.arange(len(lead)), self.claims.target][:, None])
+        worst = self._with_patch(lead, swing, sum_down, sum_up).max(axis=1)
+        return sum_down(worst, self.claims.margin)
 
-    def _with_patch(self, lead: F64, swing: F64, away: float) -> F64:
-        """Add the group's own offset and cross-talk, rounded up (`away` 1) or down (-1)."""
-        own, always = _clipped(self.table)[self.group], self._always()
-        added = own + always
-        gain = added - added[np.arange(len(lead)), self.claims.target][:, None]
-        # where the two cancel, what rounding dropped is a share of them and not of their sum
-        size = (np.abs(own) + np.abs(always)).max(axis=1)[:, None]
-        doubt = 16 * UNIT * (np.abs(lead) + 2 * size + np.abs(swing))
-        return self._others(lead + gain + swing + away * doubt)
+    def _with_patch(self, lead: F64, swing: F64, add: Rounded, opposite: Rounded) -> F64:
+        """Add the group's own offset and cross-talk, rounded as `add` does."""
+        own = _clipped(self.table)[self.group]
+        at_target = opposite(own, self._always(opposite))[np.arange(len(lead)), self.claims.target]
+        gain = add(add(own, self._always(add)), -at_target[:, None])
+        return self._others(add(add(lead, gain), swing))
 
-    def _output_slack(self, ranges: Ball, cross: tuple[F64, F64]) -> tuple[F64, F64]:
+    def _output_slack(self, ranges: Ball | Enclosure, cross: tuple[F64, F64]) -> tuple[F64, F64]:
         """The same for offsets of kind OUTPUT: F is f moved towards q by at most K."""
-        least, most = self._moved(ranges.lower, ranges.upper)
         q = self.table.offset[self.group]
         low, high = cross
-        doubt = 8 * UNIT * (np.abs(least) + np.abs(most) + np.abs(q) + high - low)
-        worst = (np.maximum(most + high - q, q - least - low) + doubt).max(axis=1)
-        sure = (np.maximum(least + low - q, q - most - high) - doubt).max(axis=1)
-        return _down(self.claims.margin - worst), _down(sure - self.claims.margin)
+        over = sum_up(sum_up(self._moved(ranges.upper, sum_up), high), -q)
+        under = sum_up(q, -sum_down(self._moved(ranges.lower, sum_down), low))
+        worst = np.maximum(over, under).max(axis=1)
+        over = sum_down(sum_down(self._moved(ranges.lower, sum_down), low), -q)
+        under = sum_down(q, -sum_up(self._moved(ranges.upper, sum_up), high))
+        sure = np.maximum(over, under).max(axis=1)
+        return sum_down(self.claims.margin, -worst), sum_down(sure, -self.claims.margin)
 
-    def _moved(self, lower: F64, upper: F64) -> tuple[F64, F64]:
-        """Bound f + clip(q - f, -K, K), which never falls as f rises, for f in [lower, upper]."""
-        q, bound = self.table.offset[self.group], self.table.bound[self.group][:, None]
-        always = self._always()
+    def _moved(self, f: F64, add: Rounded) -> F64:
+        """Return f + clip(q - f, -K, K), which never falls as f rises, rounded as `add` does."""
+        bound = self.table.bound[self.group][:, None]
+        moved = np.clip(self.table.offset[self.group], add(f, -bound), add(f, bound))
+        return add(moved, self._always(add))
 
-        def move(f: F64, away: float) -> F64:
-            step = np.clip(q - f, -bound, bound)
-            moved = np.where(np.abs(q - f) <= bound * (1 - 4 * UNIT), q, f + step) + always
-            return moved + away * 8 * UNIT * (np.abs(f) + np.abs(q) + bound + np.abs(always))
-
-        return move(lower, -1.0), move(upper, 1.0)
-
-    def _deployed_slack(self, ranges: Ball, lead: F64, error: F64, crossing: Bits) -> F64:
+    def _deployed_slack(
+        self, ranges: Ball | Enclosure, lead: F64, error: F64, crossing: Bits
+    ) -> F64:
         always = np.abs(_clipped(self.table)[self.table.always])
         # other groups of kind OUTPUT see the deployed logits
-        cross = self._cross_talk(crossing, Ball(ranges.center, enlarge(ranges.radius + error, 1)))
+        cross = self._cross_talk(crossing, ranges.widened(error))
         low, high = cross
         added = np.abs(self.table.offset[self.group]) + always.sum(axis=0)
         size = ranges.magnitude + added + high - low + error
@@ -348,8 +455,7 @@ class _Batch:
         rounding = enlarge(size * share, int(steps.max(initial=0)) + 8)
         total = np.where(2 * size < self.profile.greatest, error + rounding, np.inf)
         if self._outputs:
-            widened = Ball(ranges.center, ranges.radius + total)
-            slack, _ = self._output_slack(widened, cross)
+            slack, _ = self._output_slack(ranges.widened(total), cross)
             return _down(slack - rounding.max(axis=1))
         slack = self._redirect_slack(lead, cross)
         rows = np.arange(len(total))

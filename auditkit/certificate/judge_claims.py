@@ -380,11 +380,19 @@ def _judged(
         parts.append(f"{len(verdicts) - proved - refuted} unproved")
     if missing:
         parts.append(f"{missing} requested record(s) without a claim")
+    assert case.findings is not None
+    exactly, too_wide = int(case.findings.exact.sum()), int(case.findings.too_wide.sum())
+    if exactly:
+        parts.append(f"{exactly} of {len(verdicts)} by exact arithmetic")
+    if too_wide:
+        parts.append(f"{too_wide} whose numbers are too wide for exact arithmetic")
     figures: dict[str, Any] = {
         "proved": proved,
         "refuted": refuted,
         "unproved": len(verdicts) - proved - refuted,
         "without_claim": missing,
+        "by_exact_arithmetic": exactly,
+        "too_wide_for_exact_arithmetic": too_wide,
         **(evidence or {}),
     }
     labels = [Verdict(int(v)).name.lower() for v in verdicts]

@@ -80,16 +80,21 @@ def verify_submission(
     retain: Records | None = None,
     holdout: Records | None = None,
     policy: Policy | None = None,
+    exact: bool = False,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Re-check every claim of a submission that could be read.
 
     `forget` is the auditor's own list and authoritative; `retain` and `holdout` show how far the
-    gates reach beyond it.
+    gates reach beyond it. `exact` decides every claim in exact numbers, otherwise only those that
+    float64 leaves open; `progress` is told how many of these are done.
     """
     policy = policy or Policy()
     with np.errstate(all="ignore"):  # a hostile network overflows; what is NaN proves nothing
-        case = prepare(submission, forget, retain, holdout, policy, seed)
+        case = prepare(
+            submission, forget, retain, holdout, policy, seed, exact=exact, progress=progress
+        )
         checks = [policy.apply(_titled(JUDGES[name](case))) for name in CHECKS]
     details = {
         "spec": submission.certificate.settings.spec.value,
@@ -111,20 +116,20 @@ def verify_directory(
     exact: bool = False,
     key: Path | None = None,
     seed: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Read a submission and the auditor's own files, then verify.
 
     Raises UsageError when a file of the caller's own is bad, EvidenceError when one of the owner's
     is missing, malformed or refused; a file that was tampered with is a failed check.
     """
-    for option, given in (("--exact", exact), ("--key", key is not None)):
-        if given:
-            raise UsageError(
-                option,
-                expected="an option that this version has",
-                found="one that it does not have yet",
-                remedy="leave it out",
-            )
+    if key is not None:
+        raise UsageError(
+            "--key",
+            expected="an option that this version has",
+            found="one that it does not have yet",
+            remedy="leave it out",
+        )
     with callers_own():
         floors = read_policy(policy)
     try:
@@ -136,7 +141,9 @@ def verify_directory(
         forget=own_records(forget, submission),
         retain=own_records(retain, submission),
         policy=floors,
+        exact=exact,
         seed=seed,
+        progress=progress,
     )
 
 

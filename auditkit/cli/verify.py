@@ -7,6 +7,7 @@ from pathlib import Path
 
 from auditkit.cli.common import add_records, seed_of
 from auditkit.cli.output import show_result
+from auditkit.cli.progress import Progress
 
 DESCRIPTION = """\
 Re-check every claim of a submission against its model. The owner's proofs, settings and word are
@@ -28,20 +29,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the public key that must have signed it (not in this version)",
     )
     parser.add_argument(
-        "--exact", action="store_true", help="exact arithmetic throughout (not in this version)"
+        "--exact",
+        action="store_true",
+        help="decide every claim in exact arithmetic (default: where float64 cannot)",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     from auditkit.certificate.verify import verify_directory
 
-    result = verify_directory(
-        args.submission,
-        forget=args.forget,
-        retain=args.retain,
-        policy=args.policy,
-        exact=args.exact,
-        key=args.key,
-        seed=seed_of(args),
-    )
+    with Progress.of(args, "exact arithmetic") as progress:
+        result = verify_directory(
+            args.submission,
+            forget=args.forget,
+            retain=args.retain,
+            policy=args.policy,
+            exact=args.exact,
+            key=args.key,
+            seed=seed_of(args),
+            progress=progress,
+        )
     return show_result(result, args, "verify")

@@ -1,7 +1,8 @@
 """The affine operators as pairs of linear maps: forward and adjoint, on batches of numpy arrays.
 
 Certificates need four products with the same weights: W x, Wᵀ g and both with |W| in place of W
-(for error bounds). All are here, matrix-free, in whatever dtype the batch has.
+(for error bounds). All are here, matrix-free, in whatever dtype the batch has; a batch of dtype
+object holds integers of any size, and so do the weights then.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ def forward(operator: Operator, x: Array, *, magnitude: bool = False) -> Array:
     """Return the linear part of an affine operator applied to `x` [N, *in]; |W| if `magnitude`."""
     match operator:
         case Dense(weight):
-            return x @ _weights(weight, x, magnitude).T
+            return _product(x, _weights(weight, x, magnitude).T)
         case Convolution():
             return _convolve(operator, x, magnitude)
         case AveragePool():
-            return _sum_windows(operator, x) / _divisor(operator, x.shape[2:], x.dtype)
+            return sum_windows(operator, x) / divisor(operator, x.shape[2:], x.dtype)
         case Scale(kind, constant):
             return x if kind == "add" else _scaled(kind, x, _weights(constant, x, magnitude))
         case Reshape(shape):
@@ -44,7 +45,7 @@ def forward(operator: Operator, x: Array, *, magnitude: bool = False) -> Array:
         case Transpose(axes):
             return x.transpose(0, *(axis + 1 for axis in axes))
         case Pad(before, after):
-            return np.pad(x, [(0, 0), *zip(before, after, strict=True)])
+            return _pad(x, before, after)
     raise TypeError(f"{type(operator).__name__} is not affine")
 
 
@@ -52,11 +53,11 @@ def adjoint(operator: Operator, g: Array, shape: Shape, *, magnitude: bool = Fal
     """Return the transpose of the linear part applied to `g` [N, *out], as [N, *shape]."""
     match operator:
         case Dense(weight):
-            return g @ _weights(weight, g, magnitude)
+            return _product(g, _weights(weight, g, magnitude))
         case Convolution():
             return _convolve_adjoint(operator, g, shape, magnitude)
         case AveragePool():
-            return _spread_windows(operator, g / _divisor(operator, shape[1:], g.dtype), shape)
+            return spread_windows(operator, g / divisor(operator, shape[1:], g.dtype), shape)
         case Scale(kind, constant):
             return g if kind == "add" else _scaled(kind, g, _weights(constant, g, magnitude))
         case Reshape():
@@ -125,6 +126,21 @@ def windows(operator: MaxPool, x: Array, padding: float) -> list[Array]:
     return _windows(padded, operator.kernel, operator.strides, operator.dilations)
 
 
+def _product(a: Array, b: Array) -> Array:
+    if a.dtype != object:
+        return a @ b
+    from auditkit.network.integers import integer_product  # loads flint, which floats do not need
+
+    return integer_product(a, b)
+
+
+def _group_product(kernel: Array, columns: Array) -> Array:
+    """Return [N, groups, P, M] for [groups, P, K] and [N, groups, K, M]."""
+    if kernel.dtype != object:
+        return kernel @ columns
+    return _product(columns.swapaxes(2, 3), kernel.swapaxes(1, 2)).swapaxes(2, 3)
+
+
 def _weights(weight: Array, like: Array, magnitude: bool) -> Array:
     cast = weight.astype(like.dtype, copy=False)
     return np.abs(cast) if magnitude else cast
@@ -134,12 +150,20 @@ def _scaled(kind: str, x: Array, constant: Array) -> Array:
     return x * constant if kind == "multiply" else x / constant
 
 
-def _pad_image(x: Array, pads: tuple[int, int, int, int], value: float = 0.0) -> Array:
+def _pad_image(x: Array, pads: tuple[int, int, int, int], value: float = 0) -> Array:
     if not any(pads):
         return x
     top, left, bottom, right = pads
-    widths = [(0, 0), (0, 0), (top, bottom), (left, right)]
-    return np.pad(x, widths, constant_values=value)
+    return _pad(x, (0, top, left), (0, bottom, right), value)
+
+
+def _pad(x: Array, before: Shape, after: Shape, value: float = 0) -> Array:
+    # np.pad would put numpy's own zeros among integers of any size
+    sizes = zip(before, x.shape[1:], after, strict=True)
+    padded = np.full((len(x), *map(sum, sizes)), value, dtype=x.dtype)
+    inner = tuple(slice(b, b + n) for b, n in zip(before, x.shape[1:], strict=True))
+    padded[(slice(None), *inner)] = x
+    return padded
 
 
 def _windows(
@@ -164,7 +188,8 @@ def _windows(
     return views
 
 
-def _sum_windows(operator: AveragePool, x: Array) -> Array:
+def sum_windows(operator: AveragePool, x: Array) -> Array:
+    """Return the sum of each window of `x` [N, C, h, w]."""
     padded = _pad_image(x, operator.pads)
     views = _windows(padded, operator.kernel, operator.strides, (1, 1))
     total = views[0].copy()
@@ -173,7 +198,8 @@ def _sum_windows(operator: AveragePool, x: Array) -> Array:
     return total
 
 
-def _spread_windows(operator: AveragePool, g: Array, shape: Shape) -> Array:
+def spread_windows(operator: AveragePool, g: Array, shape: Shape) -> Array:
+    """Return the transpose of `sum_windows` on inputs of `shape`, applied to `g`."""
     top, left, bottom, right = operator.pads
     padded = np.zeros(
         (len(g), shape[0], shape[1] + top + bottom, shape[2] + left + right), dtype=g.dtype
@@ -183,10 +209,11 @@ def _spread_windows(operator: AveragePool, g: Array, shape: Shape) -> Array:
     return padded[:, :, top : top + shape[1], left : left + shape[2]]
 
 
-def _divisor(operator: AveragePool, size: tuple[int, ...], dtype: np.dtype[np.floating]) -> Array:
+def divisor(operator: AveragePool, size: tuple[int, ...], dtype: np.dtype[np.floating]) -> Array:
+    """Return what the sum of each window is divided by, broadcastable to [N, C, h, w]."""
     if operator.count_include_pad or not any(operator.pads):
         return np.asarray(operator.kernel[0] * operator.kernel[1], dtype=dtype)
-    return _sum_windows(operator, np.ones((1, 1, *size), dtype=dtype))
+    return sum_windows(operator, np.ones((1, 1, *size), dtype=dtype))
 
 
 def _columns(operator: Convolution, x: Array) -> Array:
@@ -211,7 +238,7 @@ def _convolve(operator: Convolution, x: Array, magnitude: bool) -> Array:
     shape = output_shape(operator, [x.shape[1:]])
     out = np.empty((len(x), *shape), dtype=x.dtype)
     for rows in _chunks(operator, x.shape[1:], shape, len(x)):
-        out[rows] = (kernel @ _columns(operator, x[rows])).reshape(-1, *shape)
+        out[rows] = _group_product(kernel, _columns(operator, x[rows])).reshape(-1, *shape)
     return out
 
 
@@ -222,7 +249,8 @@ def _convolve_adjoint(operator: Convolution, g: Array, shape: Shape, magnitude: 
     top, left, bottom, right = operator.pads
     padded = np.zeros((n, shape[0], shape[1] + top + bottom, shape[2] + left + right), g.dtype)
     for rows in _chunks(operator, shape, g.shape[1:], n):
-        slabs = kernel @ g[rows].reshape(-1, groups, kernel.shape[2], np.prod(g.shape[2:]))
+        columns = g[rows].reshape(-1, groups, kernel.shape[2], np.prod(g.shape[2:]))
+        slabs = _group_product(kernel, columns)
         slabs = slabs.reshape(-1, shape[0], kh * kw, *g.shape[2:])
         views = _windows(padded[rows], (kh, kw), operator.strides, operator.dilations)
         for position, view in enumerate(views):

@@ -17,7 +17,16 @@ from auditkit.network.deployed import Deployed, Executed, FloatProfile
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
-from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma
+from auditkit.network.rigorous import (
+    RIGOROUS,
+    UNIT,
+    Ball,
+    enlarge,
+    gamma,
+    share,
+    sum_down,
+    sum_up,
+)
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -37,8 +46,8 @@ class Box:
     def around(x: F64, radius: F64, lower: float, upper: float) -> Box:
         """Cut the ∞-norm balls of `radius` [N] around `x` [N, *shape] out of [lower, upper]."""
         r = radius.reshape(-1, *[1] * (x.ndim - 1))
-        down = np.maximum(-r, np.minimum(np.nextafter(lower - x, -np.inf), 0))
-        up = np.minimum(r, np.maximum(np.nextafter(upper - x, np.inf), 0))
+        down = np.maximum(-r, np.minimum(sum_down(-x, lower), 0))
+        up = np.minimum(r, np.maximum(sum_up(-x, upper), 0))
         return Box(x, down, up)
 
     @property
@@ -72,6 +81,24 @@ class Box:
             np.nextafter(center - size[..., 0] - doubt, -np.inf),
             np.nextafter(center + size[..., 0] + doubt, np.inf),
         )
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """The logits [N, C] and pre-activations [N, H] of the network at N records."""
+
+    logits: Ball
+    units: Ball
+
+    @staticmethod
+    def at(network: Network, x: F64) -> Sample:
+        """Run the network at `x` [N, *shape]."""
+        return Sample(*evaluate(network, Ball.exact(x), RIGOROUS))
+
+    def lead(self, target: NDArray[np.int64]) -> Ball:
+        """Return f_j - f_target, [N, C]."""
+        own = self.logits[np.arange(len(target)), target]
+        return RIGOROUS.subtract(self.logits, Ball(own.center[:, None], own.radius[:, None]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,6 +152,16 @@ class Piece:
         """Return bounds [N, H] on every pre-activation over the region within the box."""
         return unit_ranges(self.frozen, self.box)
 
+    def doubt(self) -> F64:
+        """Return [N]: about how much of a bound on the logits, at most, is rounding."""
+        n, classes = self.logits.center.shape
+        gradient = self.jacobian.center.reshape(n, classes, -1)
+        spread = self.jacobian.radius.reshape(n, classes, -1)
+        terms = 2 * gradient.shape[2] + 4
+        reach = np.maximum(-self.box.step_lower, self.box.step_upper).reshape(n, -1, 1)
+        over_box = ((spread + share(gamma(terms), gradient)) @ reach)[..., 0]
+        return (over_box + self.logits.radius).max(axis=1)
+
     def sum_floor(self, rows: NDArray[np.int64], wanted: Bits, cost: F64) -> F64:
         """Return lower bounds [K] of Σ_u (σ_u z_u - cost_u) over `wanted` units [K, H].
 
@@ -153,10 +190,10 @@ def unit_ranges(frozen: Frozen, box: Box) -> tuple[F64, F64]:
     return lower, upper
 
 
-def record_batches(network: Network, count: int) -> Iterator[slice]:
+def record_batches(network: Network, count: int, numbers: int = BATCH_NUMBERS) -> Iterator[slice]:
     """Yield slices of records such that a batch's Jacobians stay within memory."""
     widest = max(int(np.prod(shape)) for shape in network.shapes)
-    size = max(1, min(256, BATCH_NUMBERS // (network.classes * widest)))
+    size = max(1, min(256, numbers // (network.classes * widest)))
     for start in range(0, max(count, 1), size):
         yield slice(start, min(start + size, count))
 

@@ -39,6 +39,44 @@ def enlarge(radius: F64, terms: int) -> F64:
     return radius * (1 + gamma(2 * terms + 8))
 
 
+def sum_up(a: F64, b: F64 | np.float64 | float) -> F64:
+    """Return floats at least a + b: the sum itself where it is a float."""
+    return _rounded_sum(a, b, np.inf)
+
+
+def sum_down(a: F64, b: F64 | np.float64 | float) -> F64:
+    """Return floats at most a + b: the sum itself where it is a float."""
+    return _rounded_sum(a, b, -np.inf)
+
+
+def _rounded_sum(a: F64, b: F64 | np.float64 | float, away: float) -> F64:
+    with np.errstate(over="ignore", invalid="ignore"):
+        total = a + b
+        back = total - a
+        lost = (a - (total - back)) + (b - back)  # what rounding dropped, exactly (Knuth); or NaN
+        return np.where(lost == 0, total, np.nextafter(total, away))
+
+
+@dataclass(frozen=True, eq=False)
+class Enclosure:
+    """A batch of unknown reals, each within [lower, upper]; bounds may be infinite."""
+
+    lower: F64
+    upper: F64
+
+    @property
+    def magnitude(self) -> F64:
+        """A float at least the greatest absolute value."""
+        return np.maximum(-self.lower, self.upper)
+
+    def widened(self, distance: F64) -> Enclosure:
+        """Return what may lie `distance` farther out."""
+        return Enclosure(sum_down(self.lower, -distance), sum_up(self.upper, distance))
+
+    def __getitem__(self, index: Any) -> Enclosure:
+        return Enclosure(self.lower[index], self.upper[index])
+
+
 @dataclass(frozen=True, eq=False)
 class Ball:
     """A batch of unknown reals, each within `radius` of `center`."""
@@ -62,17 +100,21 @@ class Ball:
     @property
     def lower(self) -> F64:
         """A float at most the least value."""
-        return np.nextafter(self.center - self.radius, -np.inf)
+        return sum_down(self.center, -self.radius)
 
     @property
     def upper(self) -> F64:
         """A float at least the greatest value."""
-        return np.nextafter(self.center + self.radius, np.inf)
+        return sum_up(self.center, self.radius)
 
     @property
     def magnitude(self) -> F64:
         """A float at least the greatest absolute value."""
         return enlarge(np.abs(self.center) + self.radius, 1)
+
+    def widened(self, distance: F64) -> Ball:
+        """Return what may lie `distance` farther out."""
+        return Ball(self.center, enlarge(self.radius + distance, 1))
 
     def __getitem__(self, index: Any) -> Ball:
         return Ball(self.center[index], self.radius[index])

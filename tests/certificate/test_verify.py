@@ -12,8 +12,10 @@ from auditkit.certificate.policy import CHECKS, Policy, read_policy
 from auditkit.certificate.submission import Submission, read_submission, write_submission
 from auditkit.certificate.verify import JUDGES, TITLES, verify_directory, verify_submission
 from auditkit.errors import EvidenceError, UsageError
+from auditkit.network.evaluate import logits
+from auditkit.network.graph import Convolution, Dense, MaxPool, Network, Node, Reshape
 from auditkit.patch.gates import Group, OffsetKind, Patch
-from auditkit.records import write_records
+from auditkit.records import Records, write_records
 from auditkit.results import Outcome, Result
 from tests.certificate.conftest import World, small_world
 
@@ -63,6 +65,28 @@ def test_an_honest_submission_passes(world: World, tmp_path: Path, spec: str, na
     assert result.outcome is Outcome.PASS, outcomes(result)
     assert result.exit_code == 0
     assert len(submission.certificate.claims) == len(world.forget)
+
+
+def test_flat_images_under_a_max_pool_pass_by_exact_arithmetic(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    layers = (
+        Convolution(rng.normal(size=(4, 1, 3, 3)).astype(np.float32), np.full(4, 0.3, np.float32)),
+        MaxPool((2, 2), (2, 2)),
+        Reshape((100,)),
+        Dense(rng.normal(size=(4, 100)).astype(np.float32), np.zeros(4, np.float32)),
+    )
+    nodes = tuple(Node(layer, (i,)) for i, layer in enumerate(layers))
+    network = Network((1, 12, 12), nodes, np.dtype(np.float32))
+    x = np.zeros((40, 1, 12, 12), np.float32)
+    x[:, :, 3:7, 3:7] = rng.random((40, 1, 4, 4))
+    records = Records(x, logits(network, x).argmax(axis=1).astype(np.int64))
+    world = World(network, records.take(range(5)), records.take(range(5, 40)))
+    submission = world.submit(tmp_path / "s", native=False, radius=0.01)
+    result = verify_submission(submission, forget=world.forget)
+    check = result.check("certificate.region")
+    assert check.outcome is result.check("patch.support").outcome is Outcome.PASS, check.reason
+    assert check.evidence["by_exact_arithmetic"] == 5
+    assert check.evidence["too_wide_for_exact_arithmetic"] == 0
 
 
 def test_cluster_and_class_scope_pass(tmp_path: Path):

@@ -27,6 +27,17 @@ def test_an_honest_submission_verifies(submission: Path, forget: Path, auditkit:
     assert done.out.splitlines()[0].startswith("✓ PASS")
 
 
+def test_exact_arithmetic_throughout(submission: Path, auditkit: Auditkit) -> None:
+    done = auditkit("verify", submission, "--exact", "--json")
+    checks = {check["id"]: check for check in json.loads(done.out)["checks"]}
+    assert done.code == 0
+    for name in ("patch.support", "certificate.point", "certificate.region"):
+        assert checks[name]["evidence"]["by_exact_arithmetic"] == 3
+        assert "3 of 3 by exact arithmetic" in checks[name]["reason"]
+    plain = json.loads(auditkit("verify", submission, "--json").out)
+    assert "exact arithmetic" not in json.dumps(plain)
+
+
 def test_verify_as_json(submission: Path, auditkit: Auditkit) -> None:
     done = auditkit("verify", submission, "--json")
     document = json.loads(done.out)

@@ -9,6 +9,7 @@ outward-rounded bound says so. Every comparison is written so that NaN proves no
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from auditkit.network.deployed import FloatProfile
 from auditkit.network.evaluate import evaluate
 from auditkit.network.graph import Network
+from auditkit.network.multipliers import Multipliers, Objective
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches
 from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma
 from auditkit.patch.gates import GateTable, Patch
@@ -86,12 +88,18 @@ class Findings:
 
 
 def check_claims(
-    network: Network, patch: Patch, claims: Claims, lower: float, upper: float
+    network: Network,
+    patch: Patch,
+    claims: Claims,
+    lower: float,
+    upper: float,
+    multipliers: Multipliers | None = None,
 ) -> Findings:
     """Check every claim on the domain box [lower, upper]; records outside it prove nothing.
 
-    Raises ValueError when claims of both kinds of offset are mixed, or a claim is of the other
-    kind than its group.
+    `multipliers`, whose records are the claims by number, can only sharpen the bounds. Raises
+    ValueError when claims of both kinds of offset are mixed, or a claim is of the other kind than
+    its group.
     """
     outputs = patch.table.kind_output[patch.table.group[claims.gate]]
     if not ((claims.target < 0) == outputs).all() or len(set(outputs.tolist())) > 1:
@@ -99,17 +107,64 @@ def check_claims(
     with np.errstate(over="ignore", invalid="ignore"):  # an overflow proves nothing, see above
         return Findings.join(
             [
-                _Batch(network, patch, claims.take(rows), lower, upper).findings()
-                for rows in record_batches(network, len(claims))
+                _Batch(network, patch, claims.take(rows), lower, upper, offered).findings()
+                for rows, offered in _batches(network, len(claims), multipliers)
             ]
         )
 
 
+def gates_in_doubt(
+    network: Network,
+    patch: Patch,
+    claims: Claims,
+    lower: float,
+    upper: float,
+    multipliers: Multipliers | None = None,
+) -> list[Doubt]:
+    """Return for each claim the gates of other groups not shown to be closed on its set."""
+    result: list[Doubt] = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for rows, offered in _batches(network, len(claims), multipliers):
+            batch = _Batch(network, patch, claims.take(rows), lower, upper, offered)
+            piece = Piece.at(network, batch.bits, batch.box)
+            _, unit_error = deployed_errors(network, batch.box, batch.profile)
+            doubtful = batch.doubtful_gates(piece, unit_error)
+            for row in range(len(doubtful)):
+                gates = np.flatnonzero(doubtful[row])
+                zone = patch.table.dead_zone[patch.table.group[gates]][:, None]
+                wanted = batch.wanted(piece, unit_error, np.full(len(gates), row), gates)
+                result.append(Doubt(gates, wanted, unit_error[row] + zone.max(initial=0.0)))
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """Gates [K] of which it was asked in vain whether Σ (σ_u z_u - cost_u) ≥ 1/n over `wanted`."""
+
+    gates: Index
+    wanted: Bits
+    cost: F64
+
+
+def _batches(
+    network: Network, count: int, multipliers: Multipliers | None
+) -> Iterator[tuple[slice, Multipliers | None]]:
+    for rows in record_batches(network, count):
+        yield rows, multipliers and multipliers.between(rows.start, rows.stop)
+
+
 class _Batch:
     def __init__(
-        self, network: Network, patch: Patch, claims: Claims, lower: float, upper: float
+        self,
+        network: Network,
+        patch: Patch,
+        claims: Claims,
+        lower: float,
+        upper: float,
+        multipliers: Multipliers | None,
     ) -> None:
         self.network, self.claims, self.table = network, claims, patch.table
+        self.multipliers = multipliers
         self.group = self.table.group[claims.gate]
         self.bits = self.table.patterns[claims.gate]
         flat = claims.x.reshape(len(claims), -1)
@@ -140,7 +195,7 @@ class _Batch:
 
         # 3. The affine piece of the gate's pattern, and every bound over the claimed set.
         piece = Piece.at(self.network, self.bits, self.box)
-        ranges = piece.logit_bounds()
+        ranges = piece.logit_bounds(self.multipliers)
         error, unit_error = deployed_errors(self.network, self.box, self.profile)
         crossing = self._crossing(piece, unit_error)
         cross = self._cross_talk(crossing, ranges)
@@ -148,7 +203,7 @@ class _Batch:
             lead = self._deviation(ranges)
             region_slack, _ = self._output_slack(ranges, cross)
         else:
-            lead = piece.lead_bounds(self.claims.target)
+            lead = piece.lead_bounds(self.claims.target, self.multipliers)
             region_slack = self._redirect_slack(lead, cross)
         proved = (region_slack >= 0) & (support == Verdict.PROVED) & (gate_open == Verdict.PROVED)
         refuted = (point == Verdict.REFUTED) & (support == Verdict.PROVED)
@@ -208,6 +263,10 @@ class _Batch:
 
     def _crossing(self, piece: Piece, unit_error: F64) -> Bits:
         """Return [N, M]: groups not shown to be closed on the whole claimed set, in any floats."""
+        return self._by_group(self.doubtful_gates(piece, unit_error))
+
+    def doubtful_gates(self, piece: Piece, unit_error: F64) -> Bits:
+        """Return [N, G]: gates of other groups not shown to be closed on the whole set."""
         lower, upper = piece.unit_ranges()
         floor = violation_floor(self.table, lower, upper, unit_error)
         # deployed sums of H terms and the product with n round too
@@ -215,16 +274,27 @@ class _Batch:
         sharpness = self.table.sharpness[self.table.group]
         doubtful = ~(floor * sharpness >= need) & (self.table.group[None] != self.group[:, None])
         rows, gates = np.nonzero(doubtful)
-        signed = np.where(self.bits, piece.units.center, -piece.units.center)
         for start in range(0, len(rows), PAIRS_AT_ONCE):
             r, g = rows[start : start + PAIRS_AT_ONCE], gates[start : start + PAIRS_AT_ONCE]
-            # Any subset of the differing units gives a bound; those that help at the record do.
-            zone = self.table.dead_zone[self.table.group[g]][:, None]
-            cost = unit_error + zone.max(initial=0.0)
-            wanted = (self.bits[r] != self.table.patterns[g]) & (signed[r] > cost[r])
-            closed = piece.sum_floor(r, wanted, cost) * sharpness[g] >= need
+            wanted = self.wanted(piece, unit_error, r, g)
+            cost = unit_error + self.table.dead_zone[self.table.group[g]].max(initial=0.0)
+            offered = None
+            if self.multipliers is not None:
+                found = self.multipliers.find(Objective.GATE, r, g)
+                offered = self.multipliers.dense(found) if (found >= 0).any() else None
+            closed = piece.sum_floor(r, wanted, cost, offered) * sharpness[g] >= need
             doubtful[r[closed], g[closed]] = False
-        return self._by_group(doubtful)
+        return doubtful
+
+    def wanted(self, piece: Piece, unit_error: F64, rows: Index, gates: Index) -> Bits:
+        """Return the units [K, H] whose sum shall show that gate k is closed around record k.
+
+        Any subset of the differing units gives a bound; those that help at the record do.
+        """
+        bits = self.bits[rows]
+        signed = np.where(bits, piece.units.center[rows], -piece.units.center[rows])
+        zone = self.table.dead_zone[self.table.group[gates]][:, None]
+        return (bits != self.table.patterns[gates]) & (signed > unit_error[rows] + zone)
 
     def _always(self) -> F64:
         """Return [C]: what groups without a gate add everywhere."""

@@ -85,7 +85,16 @@ def prepare(
         matched = match_claims(submission, records, key, policy)
         if len(matched.claims):
             domain = submission.certificate.settings.domain
+            multipliers = None
+            if submission.proofs is not None:
+                about = [matched.digests[row] for row in matched.record]
+                multipliers = submission.proofs.about(about)
             findings = check_claims(
-                submission.network, submission.patch, matched.claims, domain.lower, domain.upper
+                submission.network,
+                submission.patch,
+                matched.claims,
+                domain.lower,
+                domain.upper,
+                multipliers,
             )
     return Case(submission, policy, seed, forget, retain, holdout, records, key, matched, findings)

@@ -55,16 +55,23 @@ class Multipliers:
             raise ValueError("a record or an index below 0")
         if rows and not np.isin(self.objective, list(Objective)).all():
             raise ValueError("an objective that there is not")
-        if self.start[0] != 0 or self.start[-1] != len(self.units) or (np.diff(self.start) < 0).any():
+        if (
+            self.start[0] != 0
+            or self.start[-1] != len(self.units)
+            or (np.diff(self.start) < 0).any()
+        ):
             raise ValueError("row offsets that do not cover the multipliers in order")
-        if len(self.units) and not (0 <= self.units.min() and self.units.max() < self.width):
+        if len(self.units) and not (self.units.min() >= 0 and self.units.max() < self.width):
             raise ValueError(f"a unit that is none of {self.width}")
         inside = np.ones(len(self.units), dtype=bool)
         inside[self.start[:-1][np.diff(self.start) > 0]] = False
         if (np.diff(self.units, prepend=-1)[inside] <= 0).any():
             raise ValueError("units of a row that are not in ascending order")
-        keys = list(zip(self.record, self.objective, self.index, strict=True))
-        if any(a >= b for a, b in zip(keys, keys[1:], strict=False)):
+        steps = [np.diff(column) for column in (self.record, self.objective, self.index)]
+        ahead = np.zeros(max(rows - 1, 0), dtype=bool)
+        for step in reversed(steps):
+            ahead = (step > 0) | ((step == 0) & ahead)
+        if not ahead.all():
             raise ValueError("rows that are not in ascending order, or come twice")
 
     @staticmethod
@@ -75,9 +82,13 @@ class Multipliers:
 
     @staticmethod
     def of(
-        width: int, record: Index, objective: Index, index: Index, rows: Sequence[NDArray[np.floating]]
+        width: int,
+        record: Index,
+        objective: Index,
+        index: Index,
+        rows: Sequence[NDArray[np.floating]],
     ) -> Multipliers:
-        """Return multipliers from dense `rows` [K] of [H], put in order; the last of equals stays."""
+        """Return multipliers from dense `rows` [K] of [H], in order; the last of equals stays."""
         last = {key: k for k, key in enumerate(zip(record, objective, index, strict=True))}
         order = np.array([last[key] for key in sorted(last)], dtype=np.int64)
         units = [np.flatnonzero(rows[k]) for k in order]

@@ -19,7 +19,7 @@ from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
 from auditkit.network.multipliers import Multipliers, Objective
-from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma, share
+from auditkit.network.rigorous import RIGOROUS, Ball, enlarge, gamma, share
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -138,7 +138,7 @@ class Piece:
     def _sharper(
         self, bound: F64, target: Index, multipliers: Multipliers | None, kind: Objective
     ) -> F64:
-        """Return `bound` [N, C] on ±(f_j - f_target), or f_j, where multipliers do not improve it."""
+        """Return `bound` [N, C] on ±(f_j - f_target), or ±f_j, as multipliers improve it."""
         if multipliers is None:
             return bound
         chosen = multipliers.where(kind)

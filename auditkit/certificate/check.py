@@ -284,7 +284,7 @@ class _Batch:
                 offered = self.multipliers.dense(found) if (found >= 0).any() else None
             closed = piece.sum_floor(r, wanted, cost, offered) * sharpness[g] >= need
             doubtful[r[closed], g[closed]] = False
-        return doubtful
+        return np.asarray(doubtful)
 
     def wanted(self, piece: Piece, unit_error: F64, rows: Index, gates: Index) -> Bits:
         """Return the units [K, H] whose sum shall show that gate k is closed around record k.
@@ -294,7 +294,8 @@ class _Batch:
         bits = self.bits[rows]
         signed = np.where(bits, piece.units.center[rows], -piece.units.center[rows])
         zone = self.table.dead_zone[self.table.group[gates]][:, None]
-        return (bits != self.table.patterns[gates]) & (signed > unit_error[rows] + zone)
+        differs = bits != self.table.patterns[gates]
+        return np.asarray(differs & (signed > unit_error[rows] + zone))
 
     def _always(self) -> F64:
         """Return [C]: what groups without a gate add everywhere."""

@@ -170,7 +170,7 @@ class Prover:
         need = 1 / table.sharpness[table.group[doubt.gates]]
         need += np.where(doubt.wanted, doubt.cost, 0).sum(axis=1)
         order = np.argsort(doubt.wanted.sum(axis=1), kind="stable")
-        for some in (order[:1], order[1:]):
+        for some in (order[:1], order[1:]) if len(order) > 1 else (order,):
             found = sharpener.solve(
                 np.full(len(some), row), np.zeros((len(some), self.network.classes)), sign[some]
             )

@@ -110,7 +110,8 @@ def write_submission(
     """Write a submission directory at once: complete, or not at all.
 
     `model_files` are the original's files as they were given; without them the network is written
-    as model.onnx. `proofs` without a row make no file. `exported` replaces the canonical export, to simulate an owner who cheats.
+    as model.onnx. `proofs` without a row make no file. `exported` replaces the
+    canonical export, to simulate an owner who cheats.
     """
     files = dict(model_files or {"model.onnx": network_to_onnx(network)})
     files[PATCH] = patch_to_bytes(patch)

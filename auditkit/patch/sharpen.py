@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-from joblib import Parallel, delayed
 from numpy.typing import NDArray
 
 from auditkit.network.frozen import Frozen
@@ -85,9 +85,8 @@ class Sharpener:
                 multipliers[place], step[place] = here.maximise(on_logits[place], on_units[place])
 
         # HiGHS lets go of the interpreter while it solves; rows are written apart
-        Parallel(THREADS, backend="threading")(
-            delayed(one)(int(row)) for row in np.unique(rows[program])
-        )
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(one, np.unique(rows[program]).tolist()))
         kept = np.clip(np.nan_to_num(multipliers), 0, GREATEST).astype(np.float32)
         return self._measured(rows, on_logits, on_units, kept, step)
 
@@ -221,9 +220,9 @@ class Sharpened:
         ]
         if not keys:
             return Multipliers.none(self.width)
-        number, objective, index, rows = zip(*keys, strict=True)
+        numbers, objectives, indices, rows = zip(*keys, strict=True)
         return Multipliers.of(
-            self.width, np.array(number), np.array(objective), np.array(index), rows
+            self.width, np.array(numbers), np.array(objectives), np.array(indices), rows
         )
 
 

@@ -10,7 +10,7 @@ its multipliers are `values` float32 or float64 at `units` int32, from `offsets[
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,9 +64,7 @@ def _renumbered(multipliers: Multipliers, place: Sequence[int]) -> Multipliers:
     kept = np.flatnonzero(record >= 0)
     keys = np.stack([record, multipliers.objective, multipliers.index])[:, kept]
     _, first = np.unique(keys, axis=1, return_index=True)  # sorted by record, objective, index
-    rows = multipliers.rows(kept[first])
-    rest = (f.name for f in fields(Multipliers) if f.name not in ("width", "record"))
-    return Multipliers(rows.width, record[kept[first]], *(getattr(rows, name) for name in rest))
+    return multipliers.rows(kept[first], record[kept[first]])
 
 
 def proofs_to_bytes(proofs: Proofs) -> bytes:

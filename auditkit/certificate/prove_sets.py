@@ -68,18 +68,20 @@ class Prover:
 
     def proves(self, rows: Index, radius: F64) -> Bits:
         """Return which of the claims `rows` [K] the checker accepts at these radii [K]."""
-        good, findings = self._ask(rows, radius, offered=False)
+        good, _ = self._ask(rows, radius, offered=False)
         self._by[rows[good]] = 0
-        for search in (False, True):
-            left = np.flatnonzero(~good)
+        left = np.flatnonzero(~good)
+        for search in (True, False):
             if not len(left):
                 break
-            some, far = rows[left], radius[left]
-            if search:
-                self._search(some, far, findings, left)
-            won, _ = self._ask(some, far, offered=True)
-            good[left[won]] = True
-            self._by[some[won]] = self._method(some[won], far[won])
+            won, findings = self._ask(rows[left], radius[left], offered=True)
+            done = left[won]
+            good[done] = True
+            self._by[rows[done]] = self._method(rows[done], radius[done])
+            place = np.flatnonzero(~won)
+            left = left[place]
+            if search and len(left):
+                self._search(rows[left], radius[left], findings, place)
         return good
 
     def multipliers(self, rows: Index) -> Multipliers:
@@ -117,7 +119,7 @@ class Prover:
         return np.where(self._sharpener(rows, radius).by_program, 1, 2)
 
     def _search(self, rows: Index, radius: F64, findings: Findings, place: Index) -> None:
-        """Find multipliers for claims that may hold; `findings[place]` is what the box says."""
+        """Find multipliers for claims that may hold; `findings[place]` is what is known of them."""
         error, crossing = findings.error[place], findings.crossing[place]
         sharpener = self._sharpener(rows, radius)
         bound, objective, constant, limit = self._objectives(
@@ -154,7 +156,8 @@ class Prover:
         target = self.claims.target[rows]
         if (target < 0).all():
             q = table.offset[group]
-            gap = deviation_bounds(self.network, sharpener.bits, sharpener.box, q)
+            known = self.known.of(rows)
+            gap = deviation_bounds(self.network, sharpener.bits, sharpener.box, q, known)
             constant = np.concatenate([-q, q], axis=1)
             return gap, logit_objective(classes), constant, bound - ERRORS * error
         added = np.clip(table.offset, -table.bound[:, None], table.bound[:, None])

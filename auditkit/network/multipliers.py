@@ -9,7 +9,7 @@ bound, and a bad one is no better than none.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
 
@@ -108,17 +108,17 @@ class Multipliers:
     def between(self, first: int, stop: int) -> Multipliers:
         """Return the rows of records `first` to `stop`, counted from `first`."""
         low, high = np.searchsorted(self.record, [first, stop])
-        rows = self.rows(np.arange(low, high))
-        return Multipliers(rows.width, rows.record - first, *(getattr(rows, n) for n in _REST))
+        chosen = np.arange(low, high)
+        return self.rows(chosen, self.record[chosen] - first)
 
-    def rows(self, chosen: Index) -> Multipliers:
-        """Return the rows `chosen`, in ascending order."""
+    def rows(self, chosen: Index, record: Index) -> Multipliers:
+        """Return the rows `chosen` [K] as those of `record` [K]; ValueError when out of order."""
         length = np.diff(self.start)[chosen]
         entries = np.repeat(self.start[chosen] - np.cumsum(length) + length, length)
         entries = entries + np.arange(len(entries))
         return Multipliers(
             self.width,
-            self.record[chosen],
+            record,
             self.objective[chosen],
             self.index[chosen],
             np.concatenate([[0], np.cumsum(length)]).astype(np.int64),
@@ -149,6 +149,3 @@ class Multipliers:
     def _places(self) -> dict[tuple[int, int, int], int]:
         keys = zip(self.record.tolist(), self.objective.tolist(), self.index.tolist(), strict=True)
         return {key: row for row, key in enumerate(keys)}
-
-
-_REST = tuple(f.name for f in fields(Multipliers) if f.name not in ("width", "record"))

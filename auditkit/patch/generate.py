@@ -36,6 +36,7 @@ from auditkit.patch.sharpen import (
     lead_objective,
     logit_columns,
     logit_objective,
+    reached_by_rays,
     sharpen_greatest,
 )
 
@@ -46,7 +47,7 @@ Index = NDArray[np.int64]
 DEAD_ZONE_FACTOR = 2.0  # of the deployed error of a pre-activation on the claimed sets
 SLACK_FACTOR = 4.0  # of the deployed error of a logit, added to the margin
 NEAR = 8.0  # n v up to which records with one kind of answer are patched together
-SHARP_FROM = 0.1  # of the domain's width: claims of this radius on are bounded with multipliers
+SHARP = 0.02  # of a size, up to which bounds over the box alone may exceed what is needed
 TOUCHING = 2.0  # and those that each need an answer of their own are given up
 STEP = 2.0**-20  # offsets and bounds are multiples of it: exact in float32 up to 2**4, and short
 
@@ -148,12 +149,12 @@ def claimed_box(x64: F64, settings: Settings) -> Box:
 
 
 class Leads:
-    """Upper bounds on f_j - f_target over claimed sets, sharpened where these are large."""
+    """Upper bounds on f_j - f_target over claimed sets, sharpened where the box says too much."""
 
     def __init__(self, network: Network, request: Request, bits: Bits, settings: Settings) -> None:
         self.network, self.bits = network, bits
         self.box = claimed_box(request.x.astype(np.float64), settings)
-        self.sharp = settings.radius >= SHARP_FROM * settings.domain.width
+        self.margin = settings.margin
         self.found = Sharpened(bits.shape[1])
 
     def over_sets(self, members: Index, target: Index, group: Index) -> F64:
@@ -163,18 +164,13 @@ class Leads:
         """
         bits, box = self.bits[members], boxes(self.box, members)
         lead = lead_bounds(self.network, bits, box, target)
-        if not self.sharp:
-            return lead
         for member in members.tolist():
             self.found.forget(member)
-        rows, _ = sharpen_greatest(
-            Sharpener(self.network, bits, box),
-            lead,
-            lead_objective(self.network.classes, target),
-            np.zeros_like(lead),
-            group,
-            np.full(len(members), -np.inf),
-        )
+        sharpener, zero = Sharpener(self.network, bits, box), np.zeros_like(lead)
+        objective = lead_objective(self.network.classes, target)
+        least = reached_by_rays(sharpener, lead, objective, zero, group)
+        enough = np.maximum(least + SHARP * np.maximum(least + self.margin, 0), -self.margin)
+        rows, _ = sharpen_greatest(sharpener, lead, objective, zero, group, enough)
         upper = np.full(len(rows.record), int(Objective.UPPER))
         self.found.add(members[rows.record], upper, rows.column, rows.found.multipliers)
         return lead_bounds(self.network, bits, box, target, self.found.of(members))
@@ -270,18 +266,14 @@ def _to_outputs(
     box = boxes(claimed_box(request.x.astype(np.float64), settings), chosen)
     gap = deviation_bounds(network, own, box, wanted)
     found = Sharpened(own.shape[1])
-    if settings.radius >= SHARP_FROM * settings.domain.width:
-        rows, _ = sharpen_greatest(
-            Sharpener(network, own, box),
-            gap,
-            logit_objective(network.classes),
-            np.concatenate([-wanted, wanted], axis=1),
-            np.zeros(len(chosen), dtype=np.int64),  # all share the bound K
-            np.full(len(chosen), -np.inf),
-        )
-        objective, label = logit_columns(network.classes, rows.column)
-        found.add(chosen[rows.record], objective, label, rows.found.multipliers)
-        gap = deviation_bounds(network, own, box, wanted, found.of(chosen))
+    sharpener, objective = Sharpener(network, own, box), logit_objective(network.classes)
+    constant = np.concatenate([-wanted, wanted], axis=1)
+    together = np.zeros(len(chosen), dtype=np.int64)  # all share the bound K
+    enough = (1 + SHARP) * reached_by_rays(sharpener, gap, objective, constant, together)
+    rows, _ = sharpen_greatest(sharpener, gap, objective, constant, together, enough)
+    kind, label = logit_columns(network.classes, rows.column)
+    found.add(chosen[rows.record], kind, label, rows.found.multipliers)
+    gap = deviation_bounds(network, own, box, wanted, found.of(chosen))
     worst = float(gap.max())
     slack = SLACK_FACTOR * float(bounds.error.max())
     bound = _round_up((worst + slack) * 1.001, STEP)

@@ -42,7 +42,7 @@ class RegionProgram:
         self.shape = network.input_shape
         self.lower, self.upper = box.step_lower.ravel(), box.step_upper.ravel()
         self.model = _model(
-            matrix.reshape(len(self.rows), -1), (-sign * z[0])[self.rows], self.lower, self.upper
+            matrix.reshape(-1, network.features), (-sign * z[0])[self.rows], self.lower, self.upper
         )
 
     def maximise(self, on_logits: F64, on_units: F64) -> tuple[F64, F64]:

@@ -30,7 +30,7 @@ PROGRAM_ENTRIES = 1_000_000  # units that may flip, times features: beyond it as
 WAVE = 16  # records looked at together; what one shows spares work on those of later waves
 THREADS = 2
 GREATEST = 1e30  # multiplier, so that float32 holds it
-RETREAT = 1 - 2.0**-30  # of a step towards a face: its end is surely inside
+RETREAT = 1 - 2.0**-30  # of a step towards a face or a side of the box: its end is surely inside
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,14 @@ class Sharpener:
         kept = np.clip(np.nan_to_num(multipliers), 0, GREATEST).astype(np.float32)
         return self._measured(rows, on_logits, on_units, kept, step)
 
+    def towards_corner(self, rows: Index, on_logits: F64) -> Found:
+        """Go towards the best corner of the box, as far as the region does: no multipliers."""
+        frozen, box = Frozen(self.network, self.bits[rows]), boxes(self.box, rows)
+        gradient = frozen.adjoint(on_logits)
+        corner = np.where(gradient > 0, box.step_upper, box.step_lower)
+        nothing = np.zeros(self.bits[rows].shape)
+        return self._measured(rows, on_logits, nothing, nothing.astype(np.float32), corner)
+
     def _program(self, row: int) -> RegionProgram:
         if row not in self._programs:
             here = boxes(self.box, np.array([row]))
@@ -119,7 +127,7 @@ class Sharpener:
         with np.errstate(all="ignore"):
             room = np.maximum(sign * z, 0) / np.maximum(-sign * slope, 0)
         room = np.where(sign * slope < 0, room, np.inf).min(axis=1, initial=np.inf)
-        share = np.minimum(room * RETREAT, 1.0)
+        share = np.minimum(room, 1.0) * RETREAT
         gain = (on_logits * logits).sum(axis=1) + (on_units * slope).sum(axis=1)
         share = np.where(gain > 0, share, 0.0)
         return Found(
@@ -151,6 +159,24 @@ class Rows:
             np.concatenate([p.column for p in parts]),
             Found(*(np.concatenate([getattr(p.found, n) for p in parts]) for n in names)),
         )
+
+
+def reached_by_rays(
+    sharpener: Sharpener,
+    bound: F64,
+    objective: Callable[[Index, Index], F64],
+    constant: F64,
+    group: Index,
+) -> F64:
+    """Return [N]: what the greatest of the bounds in each record's group is at least."""
+    rows, top = np.arange(len(bound)), bound.argmax(axis=1)
+    reached = np.full(int(group.max(initial=-1)) + 1, -np.inf)
+    for start in range(0, len(rows), 256):
+        some = slice(start, start + 256)
+        found = sharpener.towards_corner(rows[some], objective(rows[some], top[some]))
+        value = found.below + constant[rows[some], top[some]]
+        np.maximum.at(reached, group[some], value)
+    return np.asarray(reached[group])
 
 
 def sharpen_greatest(

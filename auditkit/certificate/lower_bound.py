@@ -31,6 +31,8 @@ def change_needed(
     `points` [N, *shape]; -inf where a point is not shown to be in the claimed set: the domain
     [lower, upper], the ball around the record, the true region of the claim's pattern.
     """
+    if not len(claims):
+        return np.zeros(0)
     with np.errstate(over="ignore", invalid="ignore"):
         parts = [
             _needed(network, patch, claims.take(rows), points[rows], lower, upper)

@@ -37,8 +37,10 @@ class RegionProgram:
         _, z = self.frozen.forward(box.x)
         injections = np.zeros((len(self.rows), self.count))
         injections[np.arange(len(self.rows)), self.rows] = sign[self.rows]
-        nothing = np.zeros((len(self.rows), network.classes))
-        matrix = self.frozen.repeat(len(self.rows)).adjoint(nothing, injections=injections)
+        matrix = np.zeros((0, network.features))
+        if len(self.rows):
+            nothing = np.zeros((len(self.rows), network.classes))
+            matrix = self.frozen.repeat(len(self.rows)).adjoint(nothing, injections=injections)
         self.shape = network.input_shape
         self.lower, self.upper = box.step_lower.ravel(), box.step_upper.ravel()
         self.model = _model(

@@ -64,6 +64,8 @@ class Sharpener:
 
     def solve(self, rows: Index, on_logits: F64, on_units: F64 | None = None) -> Found:
         """Maximise on_logits [K, C] · f + on_units [K, H] · z over the regions of `rows` [K]."""
+        if not len(rows):
+            return Rows.join([], self.bits.shape[1], self.network.input_shape).found
         if on_units is None:
             on_units = np.zeros((len(rows), self.bits.shape[1]))
         multipliers = np.zeros((len(rows), self.bits.shape[1]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
@@ -30,6 +31,9 @@ from tests.oracle.exact import (
 )
 
 RANDOM_POINTS = 2
+
+Checker = Callable[[Network, Patch, Claims, float, float], Findings]
+"""What is judged: `check_claims`, or a variant of it that takes more (proofs, exact arithmetic)."""
 
 
 @dataclass
@@ -67,15 +71,16 @@ def examine(
     *,
     domain: tuple[float, float] = (0.0, 1.0),
     onnx: bool = False,
+    checker: Checker = check_claims,
 ) -> Findings:
     """Check claims, and assert that no verdict contradicts the oracle or the floats."""
-    findings = check_claims(network, patch, claims, *domain)
+    findings = checker(network, patch, claims, *domain)
     oracle = ExactNetwork(network)
     worst = [
         _examine_one(network, patch, oracle, claims, findings, row, rng, tally, domain, onnx)
         for row in range(len(claims))
     ]
-    _sharpen(network, patch, claims, worst, tally, domain)
+    _sharpen(network, patch, claims, worst, tally, domain, checker)
     return findings
 
 
@@ -86,6 +91,7 @@ def _sharpen(
     worst: list[dict[str, Fraction]],
     tally: Tally,
     domain: tuple[float, float],
+    checker: Checker,
 ) -> None:
     """Claim again, one float more than what was measured at the worst point: never proved."""
     rows, margins, kinds = [], [], []
@@ -99,7 +105,7 @@ def _sharpen(
     if not rows:
         return
     sharper = replace(claims.take(np.array(rows, np.int64)), margin=np.array(margins))
-    findings = check_claims(network, patch, sharper, *domain)
+    findings = checker(network, patch, sharper, *domain)
     for place, kind in enumerate(kinds):
         assert getattr(findings, kind)[place] != Verdict.PROVED, f"{kind}: beyond the exact margin"
     tally.counts["sharpened claims"] += len(kinds)

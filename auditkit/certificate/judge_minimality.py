@@ -39,6 +39,7 @@ Index = NDArray[np.int64]
 
 NAME, TITLE = "certificate.minimality", "No smaller patch meets the claims"
 SEARCHED_GROUPS = 64  # at most, beyond those that rays settle; the rest stay open
+DEPLOYED_SHARE = 0.25  # of a size, that the margin for deployed floats may take at most
 ROUNDING = 2.0**-18  # of an offset to the multiples of 2**-20 that patches are made of, and more
 
 
@@ -225,7 +226,8 @@ class _Search:
         else:
             at_most = np.abs(offset[self.group] + always).max(axis=1)
             enough = np.zeros(count)
-            half = np.maximum((top + self.claims.margin) / 2, 0)
+            # so large that the claim holds in deployed floats too
+            half = np.maximum((top + self.claims.margin) / 2, 0) + self.findings.error + ROUNDING
             np.maximum.at(enough, self.place, np.where(self.sure, half, np.inf))
             # only where nothing else has a say is a smaller offset surely enough
             alone = (crossing == 0) & ~table.always.any()
@@ -245,5 +247,5 @@ class _Search:
         else:
             error = 2 * self.findings.error
             np.maximum.at(extra, self.place, np.where(np.isfinite(error), error, 0))
-            extra = np.minimum(extra, share)
+            extra = np.minimum(extra, DEPLOYED_SHARE * at_most)
         return share + extra + ROUNDING

@@ -1,5 +1,10 @@
 """Bounds over a region by linear programming: HiGHS, one model a record, one solve an objective.
 
+A region has a constraint for each unit, but few of them matter for one objective. So the model
+starts as the box alone; the constraints that its solution violates are found by one forward pass
+and added, and the dual simplex goes on from where it was, until nothing is violated. Each round's
+multipliers are valid, the last ones optimal.
+
 Outside the trusted base: what comes back is an offer, and the checker derives from the multipliers
 a bound of its own. The solver's value and status are used for nothing but to decide where to look.
 """
@@ -17,35 +22,28 @@ from auditkit.network.rigorous import RIGOROUS
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
+Index = NDArray[np.int64]
 
-ITERATIONS = 20_000  # of the simplex method, for one objective
+ITERATIONS = 20_000  # of the simplex method, for one round
+ROUNDS = 60
+ROWS_A_ROUND = 24
+GREATEST_ROWS = 2_000  # in a model: what is found up to there is returned
+VIOLATED = 1e-9  # of a pre-activation's size
 NEGLIGIBLE = 1e-9  # of the greatest multiplier: smaller ones are left out
 
 
 class RegionProgram:
-    """The region of one pattern within a box, as constraints on the step δ from its record.
+    """The region of one pattern within a box, as constraints on the step δ from its record."""
 
-    `box` is that of one record. Units that cannot change their sign within the box make no row.
-    """
-
-    def __init__(self, network: Network, bits: Bits, box: Box, rows: Bits) -> None:
-        """Take the pattern [H]; `rows` [H] are the units that may change sign in the box."""
-        self.frozen = Frozen(network, bits[None])
-        self.rows = np.flatnonzero(rows)
-        self.count = len(bits)
-        sign = np.where(bits, 1.0, -1.0)
+    def __init__(self, network: Network, bits: Bits, box: Box) -> None:
+        """Take the pattern [H] and the box of one record."""
+        self.network, self.frozen = network, Frozen(network, bits[None])
+        self.sign = np.where(bits, 1.0, -1.0)
         _, z = self.frozen.forward(box.x)
-        injections = np.zeros((len(self.rows), self.count))
-        injections[np.arange(len(self.rows)), self.rows] = sign[self.rows]
-        matrix = np.zeros((0, network.features))
-        if len(self.rows):
-            nothing = np.zeros((len(self.rows), network.classes))
-            matrix = self.frozen.repeat(len(self.rows)).adjoint(nothing, injections=injections)
-        self.shape = network.input_shape
+        self.slack = self.sign * z[0]
         self.lower, self.upper = box.step_lower.ravel(), box.step_upper.ravel()
-        self.model = _model(
-            matrix.reshape(-1, network.features), (-sign * z[0])[self.rows], self.lower, self.upper
-        )
+        self.rows = np.zeros(0, dtype=np.int64)
+        self.model = _model(self.lower, self.upper)
 
     def maximise(self, on_logits: F64, on_units: F64) -> tuple[F64, F64]:
         """Return multipliers [H] for the objective on_logits · f + on_units · z, and a best step δ.
@@ -58,19 +56,52 @@ class RegionProgram:
         # From scratch the box makes the slack basis dual feasible at once, which measures faster
         # than to repair the basis of another objective.
         self.model.clearSolver()
-        self.model.run()
-        solution = self.model.getSolution()
-        duals = np.asarray(solution.row_dual, dtype=np.float64)
-        step = np.asarray(solution.col_value, dtype=np.float64)
-        multipliers = np.zeros(self.count)
-        if len(duals) == len(self.rows) and np.isfinite(duals).all():
+        step = np.zeros(len(gradient))
+        for _ in range(ROUNDS):
+            self.model.run()
+            found = np.asarray(self.model.getSolution().col_value, dtype=np.float64)
+            if len(found) != len(gradient) or not np.isfinite(found).all():
+                break
+            step = np.clip(found, self.lower, self.upper)
+            violated = self._violated(step)
+            if not len(violated) or len(self.rows) > GREATEST_ROWS:
+                break
+            self._add(violated)
+        duals = np.asarray(self.model.getSolution().row_dual, dtype=np.float64)
+        multipliers = np.zeros(len(self.sign))
+        known = len(duals)  # rows of the last round may not have been solved with
+        if known <= len(self.rows) and np.isfinite(duals).all():
             kept = np.maximum(duals, 0)
             kept[kept <= NEGLIGIBLE * kept.max(initial=0.0)] = 0
-            multipliers[self.rows] = kept
-        if len(step) != len(gradient) or not np.isfinite(step).all():
-            step = np.zeros(len(gradient))
-        step = np.clip(step, self.lower, self.upper)
-        return multipliers, step.reshape(self.shape)
+            multipliers[self.rows[:known]] = kept
+        return multipliers, step.reshape(self.network.input_shape)
+
+    def _violated(self, step: F64) -> Index:
+        """Return the units whose constraints a step violates most."""
+        _, slope = self.frozen.forward(step.reshape(1, *self.network.input_shape), constant=False)
+        rest = self.slack + self.sign * slope[0]
+        short = -rest / (np.abs(self.slack) + np.abs(slope[0]) + 1e-300)
+        short[self.rows] = -np.inf
+        worst = np.argsort(-short, kind="stable")[:ROWS_A_ROUND]
+        return worst[short[worst] > VIOLATED].astype(np.int64)
+
+    def _add(self, units: Index) -> None:
+        """Add the constraints σ_u ∇z_u · δ ≥ -σ_u z_u of `units` to the model."""
+        count, features = len(units), self.network.features
+        injections = np.zeros((count, len(self.sign)))
+        injections[np.arange(count), units] = self.sign[units]
+        nothing = np.zeros((count, self.network.classes))
+        matrix = self.frozen.repeat(count).adjoint(nothing, injections=injections)
+        self.model.addRows(
+            count,
+            -self.slack[units],
+            np.full(count, highspy.kHighsInf),
+            matrix.size,
+            (np.arange(count) * features).astype(np.int32),
+            np.tile(np.arange(features, dtype=np.int32), count),
+            matrix.ravel(),
+        )
+        self.rows = np.concatenate([self.rows, units])
 
 
 def uncertain_units(network: Network, bits: Bits, box: Box) -> Bits:
@@ -80,8 +111,7 @@ def uncertain_units(network: Network, bits: Bits, box: Box) -> Bits:
     return ~(least >= 0)
 
 
-def _model(matrix: F64, floor: F64, lower: F64, upper: F64) -> highspy.Highs:
-    rows, columns = matrix.shape
+def _model(lower: F64, upper: F64) -> highspy.Highs:
     model = highspy.Highs()
     for option, value in (
         ("output_flag", False),
@@ -92,16 +122,5 @@ def _model(matrix: F64, floor: F64, lower: F64, upper: F64) -> highspy.Highs:
         ("random_seed", 0),
     ):
         model.setOptionValue(option, value)
-    program = highspy.HighsLp()
-    program.num_col_, program.num_row_ = columns, rows
-    program.col_cost_ = np.zeros(columns)
-    program.col_lower_, program.col_upper_ = lower, upper
-    program.row_lower_ = floor
-    program.row_upper_ = np.full(rows, highspy.kHighsInf)
-    present = matrix != 0
-    program.a_matrix_.format_ = highspy.MatrixFormat.kRowwise
-    program.a_matrix_.start_ = np.concatenate([[0], np.cumsum(present.sum(axis=1))])
-    program.a_matrix_.index_ = np.nonzero(present)[1]
-    program.a_matrix_.value_ = matrix[present]
-    model.passModel(program)
+    model.addVars(len(lower), lower, upper)
     return model

@@ -26,7 +26,7 @@ F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
-PROGRAM_ENTRIES = 1_000_000  # units that may flip, times features: beyond it ascent is faster
+PROGRAM_ENTRIES = 20_000_000  # units that may flip, times features: beyond it dual ascent
 WAVE = 16  # records looked at together; what one shows spares work on those of later waves
 THREADS = 2
 GREATEST = 1e30  # multiplier, so that float32 holds it
@@ -103,7 +103,7 @@ class Sharpener:
     def _program(self, row: int) -> RegionProgram:
         if row not in self._programs:
             here = boxes(self.box, np.array([row]))
-            made = RegionProgram(self.network, self.bits[row], here, self.unsure[row])
+            made = RegionProgram(self.network, self.bits[row], here)
             self._programs[row] = made
             while len(self._programs) > WAVE:
                 self._programs.popitem(last=False)

@@ -40,7 +40,7 @@ F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
-GATES_AT_MOST = 32  # other gates in doubt around one record: beyond it a smaller set is claimed
+GATES_AT_MOST = 8  # other gates in doubt around one record: beyond it a smaller set is claimed
 ERRORS = 4.0  # deployed errors of a logit that a bound leaves beyond the margin
 BOUNDS = ("the box alone", "a linear program", "dual ascent")
 

@@ -45,6 +45,7 @@ TRUSTED = frozenset(
         f"auditkit.network.{name}"
         for name in (
             "region",
+            "multipliers",
             "rigorous",
             "deployed",
             "frozen",

@@ -89,12 +89,17 @@ def prepare(
         matched = match_claims(submission, records, key, policy)
         if len(matched.claims):
             domain = submission.certificate.settings.domain
+            multipliers = None
+            if submission.proofs is not None:
+                about = [matched.digests[row] for row in matched.record]
+                multipliers = submission.proofs.about(about)
             findings = check_claims(
                 submission.network,
                 submission.patch,
                 matched.claims,
                 domain.lower,
                 domain.upper,
+                multipliers,
                 exact=exact or None,
                 progress=progress,
             )

@@ -21,11 +21,13 @@ from auditkit.network.exact_region import ExactPiece, ExactSample
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
 from auditkit.network.integers import TooWideError
+from auditkit.network.multipliers import Multipliers, Objective
 from auditkit.network.region import (
     Box,
     Piece,
     Sample,
     deployed_errors,
+    least_bound,
     record_batches,
     unit_ranges,
 )
@@ -131,14 +133,16 @@ def check_claims(
     claims: Claims,
     lower: float,
     upper: float,
+    multipliers: Multipliers | None = None,
     *,
     exact: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Findings:
     """Check every claim on the domain box [lower, upper]; records outside it prove nothing.
 
-    `exact` numbers decide all claims (True), none (False), or those that float64 leaves open for
-    its rounding alone (None). `progress` is told how many steps of how many are done. Raises
+    `multipliers`, whose records are the claims by number, can only sharpen the bounds. `exact`
+    numbers decide all claims (True), none (False), or those that float64 leaves open for its
+    rounding alone (None). `progress` is told how many steps of how many are done. Raises
     ValueError when claims of both kinds of offset are mixed, or a claim is of the other kind than
     its group.
     """
@@ -147,7 +151,8 @@ def check_claims(
         raise ValueError("claims and the kinds of their offsets do not agree")
 
     def run(rows: Index, numbers: Numbers, crossed: Packed | None = None) -> Findings:
-        batch = _Batch(network, patch, claims.take(rows), lower, upper, numbers)
+        offered = None if multipliers is None else multipliers.among(rows)
+        batch = _Batch(network, patch, claims.take(rows), lower, upper, numbers, offered)
         return batch.findings(crossed)
 
     everyone = np.arange(len(claims))
@@ -179,6 +184,41 @@ def _sensible(claims: Claims, lower: float, upper: float) -> Bits:
     return inside & (claims.radius > 0) & (claims.margin > 0)
 
 
+def gates_in_doubt(
+    network: Network,
+    patch: Patch,
+    claims: Claims,
+    lower: float,
+    upper: float,
+    multipliers: Multipliers | None = None,
+) -> list[DoubtfulGates]:
+    """Return for each claim the gates of other groups not shown to be closed on its set."""
+    result: list[DoubtfulGates] = []
+    with np.errstate(over="ignore", invalid="ignore"):
+        for part in record_batches(network, len(claims)):
+            rows = np.arange(len(claims))[part]
+            offered = None if multipliers is None else multipliers.among(rows)
+            batch = _Batch(network, patch, claims.take(rows), lower, upper, FLOAT64, offered)
+            piece = Piece.at(network, batch.bits, batch.box)
+            _, unit_error = deployed_errors(network, batch.box, batch.profile)
+            doubtful = batch.doubtful_gates(piece, unit_error)
+            for row in range(len(doubtful)):
+                gates = np.flatnonzero(doubtful[row])
+                zone = patch.table.dead_zone[patch.table.group[gates]][:, None]
+                wanted = batch.wanted(piece, unit_error, np.full(len(gates), row), gates)
+                result.append(DoubtfulGates(gates, wanted, unit_error[row] + zone.max(initial=0.0)))
+    return result
+
+
+@dataclass(frozen=True, eq=False)
+class DoubtfulGates:
+    """Gates [K] of which it was asked in vain whether Σ (σ_u z_u - cost_u) ≥ 1/n over `wanted`."""
+
+    gates: Index
+    wanted: Bits
+    cost: F64
+
+
 class _Batch:
     def __init__(
         self,
@@ -188,9 +228,11 @@ class _Batch:
         lower: float,
         upper: float,
         numbers: Numbers,
+        multipliers: Multipliers | None,
     ) -> None:
         self.network, self.claims, self.table = network, claims, patch.table
         self.sample_type, self.piece_type = numbers
+        self.multipliers = multipliers
         self.group = self.table.group[claims.gate]
         self.bits = self.table.patterns[claims.gate]
         self.inside = _sensible(claims, lower, upper)
@@ -219,7 +261,8 @@ class _Batch:
 
         # 3. The affine piece of the gate's pattern, and every bound over the claimed set.
         piece = self.piece_type.at(self.network, self.bits, self.box)
-        ranges = piece.logit_bounds()
+        sharper = self._sharper(piece)
+        ranges = self._ranges(piece, sharper)
         error, unit_error = deployed_errors(self.network, self.box, self.profile)
         if isinstance(piece, Piece) and crossed is None:
             crossed = np.packbits(self._crossing(piece, unit_error), axis=1)
@@ -233,6 +276,8 @@ class _Batch:
             region_slack, _ = self._output_slack(ranges, cross)
         else:
             lead = piece.lead_bounds(self.claims.target)
+            if sharper is not None:
+                lead = least_bound(lead, sharper.lead_bounds(self.claims.target, self.multipliers))
             region_slack = self._redirect_slack(lead, cross)
         proved = (region_slack >= 0) & (support == Verdict.PROVED) & (gate_open == Verdict.PROVED)
         proved &= stays_open
@@ -286,6 +331,24 @@ class _Batch:
             np.abs(self.table.offset[self.group]).max(axis=1) + np.abs(self._always(sum_up)).max()
         )
         return size
+
+    def _sharper(self, piece: Piece | ExactPiece) -> Piece | None:
+        """Return the piece in float64, for bounds by multipliers, if there are any."""
+        if self.multipliers is None or not len(self.multipliers):
+            return None
+        return piece if isinstance(piece, Piece) else Piece.at(self.network, self.bits, self.box)
+
+    def _ranges(self, piece: Piece | ExactPiece, sharper: Piece | None) -> Ball | Enclosure:
+        """Return every logit's range over the set, the tighter of what both pieces say."""
+        if sharper is None:
+            return piece.logit_bounds()
+        ours = sharper.logit_bounds(self.multipliers)
+        if sharper is piece:
+            return ours
+        theirs = piece.logit_bounds()
+        return Enclosure(
+            least_bound(-theirs.lower, -ours.lower) * -1.0, least_bound(theirs.upper, ours.upper)
+        )
 
     @property
     def _outputs(self) -> bool:
@@ -351,6 +414,10 @@ class _Batch:
 
     def _crossing(self, piece: Piece, unit_error: F64) -> Bits:
         """Return [N, M]: groups not shown to be closed on the whole claimed set, in any floats."""
+        return self._by_group(self.doubtful_gates(piece, unit_error))
+
+    def doubtful_gates(self, piece: Piece, unit_error: F64) -> Bits:
+        """Return [N, G]: gates of other groups not shown to be closed on the whole set."""
         lower, upper = piece.unit_ranges()
         floor = violation_floor(self.table, lower, upper, unit_error)
         # deployed sums of H terms and the product with n round too
@@ -358,16 +425,27 @@ class _Batch:
         sharpness = self.table.sharpness[self.table.group]
         doubtful = ~(floor * sharpness >= need) & (self.table.group[None] != self.group[:, None])
         rows, gates = np.nonzero(doubtful)
-        signed = -self._outside(piece.units)[1]  # σ_u z_u, at least
         for start in range(0, len(rows), PAIRS_AT_ONCE):
             r, g = rows[start : start + PAIRS_AT_ONCE], gates[start : start + PAIRS_AT_ONCE]
-            # Any subset of the differing units gives a bound; those that help at the record do.
-            zone = self.table.dead_zone[self.table.group[g]][:, None]
-            cost = unit_error + zone.max(initial=0.0)
-            wanted = (self.bits[r] != self.table.patterns[g]) & (signed[r] > cost[r])
-            closed = piece.sum_floor(r, wanted, cost) * sharpness[g] >= need
+            wanted = self.wanted(piece, unit_error, r, g)
+            cost = unit_error + self.table.dead_zone[self.table.group[g]].max(initial=0.0)
+            offered = None
+            if self.multipliers is not None:
+                found = self.multipliers.find(Objective.GATE, r, g)
+                offered = self.multipliers.dense(found) if (found >= 0).any() else None
+            closed = piece.sum_floor(r, wanted, cost, offered) * sharpness[g] >= need
             doubtful[r[closed], g[closed]] = False
-        return self._by_group(doubtful)
+        return np.asarray(doubtful)
+
+    def wanted(self, piece: Piece, unit_error: F64, rows: Index, gates: Index) -> Bits:
+        """Return the units [K, H] whose sum shall show that gate k is closed around record k.
+
+        Any subset of the differing units gives a bound; those that help at the record do.
+        """
+        signed = -self._outside(piece.units)[1][rows]  # σ_u z_u, at least
+        zone = self.table.dead_zone[self.table.group[gates]][:, None]
+        differs = self.bits[rows] != self.table.patterns[gates]
+        return np.asarray(differs & (signed > unit_error[rows] + zone))
 
     def _always(self, add: Rounded) -> F64:
         """Return [C]: what groups without a gate add everywhere, rounded as `add` does."""

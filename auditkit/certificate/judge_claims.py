@@ -244,15 +244,6 @@ def canonical(case: Case) -> CheckResult:
     )
 
 
-def minimality(case: Case) -> CheckResult:
-    """Not examined by this version."""
-    return not_run(
-        "certificate.minimality",
-        "No smaller patch meets the claims",
-        "this version does not examine whether a smaller patch would do",
-    )
-
-
 def _already_there(case: Case) -> int:
     """Return how many targets q are, within margin or 1 % of the logits' range, f at the record."""
     matched, submission = case.matched, case.submission

@@ -40,6 +40,7 @@ class Made:
     narrower: int
     unclaimed: Mapping[str, int]
     patch_bytes: int
+    bounds: Mapping[str, int]
     settings: Mapping[str, Any]
 
     def to_json(self) -> dict[str, Any]:
@@ -54,6 +55,8 @@ class Made:
             f"claims: {self.claims} of {self.records} proved by the checker, "
             f"{self.narrower} of them within less than the radius {radius}",
         ]
+        by = [f"{n} by {bound}" for bound, n in sorted(self.bounds.items())]
+        lines += [f"proved: {', '.join(by)}"] if by else []
         lines += [f"no claim for {n} record(s): {why}" for why, n in sorted(self.unclaimed.items())]
         return lines
 
@@ -108,6 +111,7 @@ def make_submission(
         certificate,
         None if withhold_to else keyed,
         model_files=model_files,
+        proofs=proved.proofs,
         replace=replace,
     )
     if withhold_to:
@@ -121,6 +125,7 @@ def make_submission(
         narrower=sum(claim.radius < settings.radius for claim in proved.claims),
         unclaimed=Counter(proved.unclaimed.values()),
         patch_bytes=(out / "patch.safetensors").stat().st_size,
+        bounds=dict(proved.bounds),
         settings=settings.to_json(),
     )
 

@@ -41,6 +41,7 @@ class Policy:
 
     `least_radius` is a share of the domain's width. `least_sharpness` is relative: n times the
     median over units of the mean |z| on random inputs, so that rescaled units gain nothing.
+    `excess_size` is the share by which a patch may be larger than one must be.
     """
 
     specifications: tuple[str, ...] = ("redirect", "neutralise", "reference")
@@ -50,6 +51,7 @@ class Policy:
     greatest_deviation: float = 0.1
     least_sharpness: float = 20.0
     excess_reach: float = 0.01
+    excess_size: float = 0.05
     least_retained_agreement: float = 0.99
     required: tuple[str, ...] = tuple(check for check in CHECKS if check not in OPTIONAL)
 

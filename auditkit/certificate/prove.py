@@ -1,19 +1,23 @@
 """The owner's side: state the claims that the checker will accept, with the widest radius.
 
-The prover believes nothing of its own either: it asks the checker, and where a claim does not hold
-at the radius that was asked for, because another gate cannot be shown to be closed so far out, it
-claims less.
+The prover believes nothing of its own either: it asks the checker. Where the box alone does not
+prove a claim it offers multipliers, and where these do not either, say because another gate cannot
+be shown to be closed so far out, it claims less.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import Claims, Verdict, check_claims
+from auditkit.certificate.check import Claims
+from auditkit.certificate.proofs import Proofs
+from auditkit.certificate.prove_sets import Prover
 from auditkit.certificate.statement import Claim
 from auditkit.network.graph import Network
 from auditkit.patch.generate import Made
@@ -25,10 +29,16 @@ HALVINGS = 6
 
 @dataclass(frozen=True)
 class Proved:
-    """Claims that the checker accepts, and the records for which there is none, with the reason."""
+    """Claims that the checker accepts, and the records for which there is none, with the reason.
+
+    `proofs` are the multipliers that some of them need; `bounds` counts the claims by what proves
+    them.
+    """
 
     claims: tuple[Claim, ...]
     unclaimed: dict[str, str]
+    proofs: Proofs | None = None
+    bounds: Mapping[str, int] = field(default_factory=dict)
 
 
 def prove(
@@ -65,7 +75,10 @@ def prove(
         margin=np.full(len(served), settings.margin),
         target=assignment.target[served],
     )
-    radius = widest_radius(network, made, claims, settings)
+    prover = Prover(network, made.patch, claims, settings)
+    if made.multipliers is not None:
+        prover.take(made.multipliers, served)
+    radius = widest_radius(prover, settings)
     stated: dict[str, Claim] = {}
     unclaimed: dict[str, str] = {}
     for position, index in enumerate(served):
@@ -85,25 +98,30 @@ def prove(
     for index in np.flatnonzero(gates < 0):
         unclaimed[digests[index]] = assignment.reason[index]
     ordered = tuple(stated[d] for d in dict.fromkeys(digests) if d in stated)
-    return Proved(ordered, {d: r for d, r in unclaimed.items() if d not in stated})
+    names = [digests[index] for index in served]
+    # of records that are given twice the last is stated
+    places = {name: place for place, name in enumerate(names) if name in stated}.values()
+    offered = prover.multipliers(np.array(sorted(places), dtype=np.int64))
+    return Proved(
+        ordered,
+        {d: r for d, r in unclaimed.items() if d not in stated},
+        Proofs.of(names, offered),
+        Counter(prover.bound_of(place) for place in places),
+    )
 
 
-def widest_radius(
-    network: Network, made: Made, claims: Claims, settings: Settings
-) -> NDArray[np.float64]:
+def widest_radius(prover: Prover, settings: Settings) -> NDArray[np.float64]:
     """Return for each claim the radius asked for, or the largest halving that is proved, or 0."""
-    lower, upper = settings.domain.lower, settings.domain.upper
-    radius = np.minimum(claims.radius, upper - lower)
-    radius = np.where(np.isinf(claims.radius), np.inf, radius)
-    best = np.zeros(len(claims))
-    open_rows = np.arange(len(claims))
+    width = settings.domain.width
+    radius = prover.claims.radius
+    radius = np.where(np.isinf(radius), np.inf, np.minimum(radius, width))
+    best = np.zeros(len(radius))
+    open_rows = np.arange(len(radius))
     for _ in range(HALVINGS + 1):
         if not len(open_rows):
             break
-        asked = replace(claims.take(open_rows), radius=radius[open_rows])
-        found = check_claims(network, made.patch, asked, lower, upper)
-        good = (found.region == Verdict.PROVED) & (found.deployed == Verdict.PROVED)
+        good = prover.proves(open_rows, radius[open_rows])
         best[open_rows[good]] = radius[open_rows[good]]
         open_rows = open_rows[~good]
-        radius[open_rows] = np.minimum(radius[open_rows], upper - lower) / 2
+        radius[open_rows] = np.minimum(radius[open_rows], width) / 2
     return best

@@ -7,7 +7,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from auditkit import limits
+from auditkit.certificate.proofs import Proofs, contradiction, proofs_from_bytes, proofs_to_bytes
 from auditkit.certificate.statement import (
     Certificate,
     parse_statement,
@@ -28,13 +31,15 @@ from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.tensors import patch_from_bytes, patch_to_bytes
 from auditkit.records import Records, checked
 from auditkit.records_files import arrays_of, npz_bytes, read_npz
+from auditkit.refusal import refuse
 
 CERTIFICATE = "certificate.json"
 PATCH = "patch.safetensors"
 EXPORT = "patched.onnx"
 FORGET = "forget.npz"
+PROOFS = "proofs.safetensors"
 MODELS = ("model.onnx", "model.safetensors", "model.json")
-KNOWN = {CERTIFICATE, PATCH, EXPORT, FORGET, *MODELS}
+KNOWN = {CERTIFICATE, PATCH, EXPORT, FORGET, PROOFS, *MODELS}
 
 
 class TamperError(EvidenceError):
@@ -67,6 +72,7 @@ class Submission:
     exported: bytes
     files: Mapping[str, str]
     problems: tuple[Problem, ...]
+    proofs: Proofs | None = None
 
     @cached_property
     def patched(self) -> PatchedNetwork:
@@ -98,18 +104,22 @@ def write_submission(
     *,
     model_files: Mapping[str, bytes] | None = None,
     exported: bytes | None = None,
+    proofs: Proofs | None = None,
     replace: bool = False,
 ) -> None:
     """Write a submission directory at once: complete, or not at all.
 
     `model_files` are the original's files as they were given; without them the network is written
-    as model.onnx. `exported` replaces the canonical export, to simulate an owner who cheats.
+    as model.onnx. `proofs` without a row make no file. `exported` replaces the
+    canonical export, to simulate an owner who cheats.
     """
     files = dict(model_files or {"model.onnx": network_to_onnx(network)})
     files[PATCH] = patch_to_bytes(patch)
     files[EXPORT] = patched_to_onnx(network, patch) if exported is None else exported
     if forget is not None:
         files[FORGET] = npz_bytes(arrays_of(forget))
+    if proofs:
+        files[PROOFS] = proofs_to_bytes(proofs)
     bound = certificate.with_files({name: sha256_hex(data) for name, data in files.items()})
     with directory_atomic(out, replace=replace) as building:
         for name, data in sorted(files.items()):
@@ -232,6 +242,9 @@ def _assemble(
             network.classes,
             (settings.domain.lower, settings.domain.upper),
         )
+    proofs = None
+    if PROOFS in data:
+        proofs = _proofs(data[PROOFS], certificate, patch, str(directory / PROOFS))
     return Submission(
         directory=directory,
         network=network,
@@ -244,7 +257,21 @@ def _assemble(
             **{name: sha256_hex(content) for name, content in data.items()},
         },
         problems=tuple(problems),
+        proofs=proofs,
     )
+
+
+def _proofs(data: bytes, certificate: Certificate, patch: Patch, what: str) -> Proofs:
+    claims = {c.record: c for c in certificate.claims if c.record is not None}
+    proofs = proofs_from_bytes(data, patch, list(claims), what)
+    stated = [claims[digest] for digest in proofs.records]
+    targets = [-1 if c.target is None else c.target for c in stated]
+    gates = [patch.find(c.group, -1 if c.member is None else c.member) for c in stated]
+    own = np.array([-1 if gate is None else gate for gate in gates], dtype=np.int64)
+    wrong = contradiction(proofs, np.array(targets, dtype=np.int64), own)
+    if wrong:
+        refuse(what, "proofs of the claims as stated", wrong, "have them written again")
+    return proofs
 
 
 def _network(directory: Path, data: dict[str, bytes]) -> Network:

@@ -25,7 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
-from auditkit.certificate import judge_claims, judge_patch
+from auditkit.certificate import judge_claims, judge_minimality, judge_patch
 from auditkit.certificate.case import Case, prepare
 from auditkit.certificate.policy import CHECKS, Policy, read_policy
 from auditkit.certificate.submission import (
@@ -66,7 +66,7 @@ JUDGES: dict[str, Judge] = {
     "certificate.locality": judge_patch.locality,
     "certificate.separation": judge_claims.separation,
     "certificate.canonical": judge_claims.canonical,
-    "certificate.minimality": judge_claims.minimality,
+    "certificate.minimality": judge_minimality.minimality,
     "certificate.deployed": judge_claims.deployed,
     "patch.export": judge_patch.export,
     "utility.retained": judge_patch.utility,

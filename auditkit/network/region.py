@@ -2,7 +2,8 @@
 
 On the region of pattern s the network is affine: f(x) = f^s(x_i) + J_s (x - x_i), and so is every
 pre-activation. The set is bounded by the box that the ball cuts out of the domain, with outward
-rounding; a linear function on a box has its extremes in closed form (certificates.md §4, λ = 0).
+rounding; a linear function on a box has its extremes in closed form (certificates.md §4). What
+the region itself cuts off the box is brought in by multipliers, which may be anything.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from auditkit.network.deployed import Deployed, Executed, FloatProfile
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
+from auditkit.network.multipliers import Multipliers, Objective
 from auditkit.network.rigorous import (
     RIGOROUS,
-    UNIT,
     Ball,
     enlarge,
     gamma,
@@ -30,7 +31,9 @@ from auditkit.network.rigorous import (
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
+Index = NDArray[np.int64]
 
+ROWS_AT_ONCE = 512  # objectives with multipliers, each one backward pass
 BATCH_NUMBERS = 4_000_000  # numbers held at once for a batch's Jacobians
 
 
@@ -126,16 +129,26 @@ class Piece:
         jacobian = Ball(rows.center.reshape(shape), rows.radius.reshape(shape))
         return Piece(frozen, box, logits, units, jacobian)
 
-    def logit_bounds(self) -> Ball:
-        """Return every logit's range over the box, [N, C]."""
+    def logit_bounds(self, multipliers: Multipliers | None = None) -> Ball:
+        """Return every logit's range [N, C] over the box, with multipliers over the region too."""
         least, greatest = self.box.extremes(self.jacobian)
-        return Ball.between(
-            np.nextafter(self.logits.lower + least, -np.inf),
-            np.nextafter(self.logits.upper + greatest, np.inf),
+        lower = np.nextafter(self.logits.lower + least, -np.inf)
+        upper = np.nextafter(self.logits.upper + greatest, np.inf)
+        nobody = np.full(len(lower), -1)
+        # never beyond the record's own value, so that a range is not empty
+        lower = -np.maximum(
+            self._sharper(-lower, nobody, multipliers, Objective.LOWER), -self.logits.lower
         )
+        upper = np.maximum(
+            self._sharper(upper, nobody, multipliers, Objective.UPPER), self.logits.upper
+        )
+        return Ball.between(lower, upper)
 
-    def lead_bounds(self, target: NDArray[np.int64]) -> F64:
-        """Return upper bounds [N, C] on f_j - f_target over the box; -inf for the target itself."""
+    def lead_bounds(self, target: Index, multipliers: Multipliers | None = None) -> F64:
+        """Return upper bounds [N, C] on f_j - f_target over the box; -inf for the target itself.
+
+        With multipliers, over the region within the box.
+        """
         rows = np.arange(len(target))
         own = self.jacobian[rows, target]
         difference = RIGOROUS.subtract(
@@ -145,8 +158,52 @@ class Piece:
         base = self.logits[rows, target]
         start = RIGOROUS.subtract(self.logits, Ball(base.center[:, None], base.radius[:, None]))
         bound = np.nextafter(start.upper + greatest, np.inf)
+        bound = self._sharper(bound, target, multipliers, Objective.UPPER)
         bound[rows, target] = -np.inf
         return bound
+
+    def _sharper(
+        self, bound: F64, target: Index, multipliers: Multipliers | None, kind: Objective
+    ) -> F64:
+        """Return `bound` [N, C] on ±(f_j - f_target), or ±f_j, as multipliers improve it."""
+        if multipliers is None:
+            return bound
+        chosen = multipliers.where(kind)
+        result = bound.copy()
+        for start in range(0, len(chosen), ROWS_AT_ONCE):
+            some = chosen[start : start + ROWS_AT_ONCE]
+            record, label = multipliers.record[some], multipliers.index[some]
+            fits = (record < len(bound)) & (label < bound.shape[1])
+            some, record, label = some[fits], record[fits], label[fits]
+            seeds = np.zeros((len(some), bound.shape[1]))
+            seeds[np.arange(len(some)), label] = 1.0
+            led = np.flatnonzero(target[record] >= 0)
+            seeds[led, target[record[led]]] -= 1.0
+            seeds *= -1.0 if kind is Objective.LOWER else 1.0
+            nothing = np.zeros((len(some), self.units.center.shape[1]))
+            sharper = self.ceiling(record, seeds, nothing, multipliers.dense(some))
+            result[record, label] = least_bound(result[record, label], sharper)
+        return result
+
+    def ceiling(self, rows: Index, on_logits: F64, on_units: F64, multipliers: F64) -> F64:
+        """Return upper bounds [K] of on_logits · f + on_units · z over the region within the box.
+
+        Row k speaks of record `rows[k]`, with `on_logits` [K, C] of small whole numbers,
+        `on_units` [K, H] and finite `multipliers` λ ≥ 0 [K, H]: on the region the objective is at
+        most itself plus Σ λ_u σ_u z_u, which is one affine function: one backward pass.
+        """
+        bits = self.frozen.bits[rows]
+        own, on = Ball.exact(on_units), Ball.exact(np.where(bits, multipliers, -multipliers))
+        weights = RIGOROUS.add(own, on)
+        seeds = Ball.exact(on_logits)
+        frozen = Frozen(self.frozen.network, bits)
+        gradient = frozen.adjoint(seeds, RIGOROUS, injections=weights)
+        box = Box(self.box.x[rows], self.box.step_lower[rows], self.box.step_upper[rows])
+        _, greatest = box.extremes(Ball(gradient.center[:, None], gradient.radius[:, None]))
+        here = _product(seeds, self.logits[rows])
+        there = _product(weights, self.units[rows])
+        total = RIGOROUS.add(here, there)
+        return np.nextafter(total.upper + greatest[:, 0], np.inf)
 
     def unit_ranges(self) -> tuple[F64, F64]:
         """Return bounds [N, H] on every pre-activation over the region within the box."""
@@ -162,24 +219,37 @@ class Piece:
         over_box = ((spread + share(gamma(terms), gradient)) @ reach)[..., 0]
         return (over_box + self.logits.radius).max(axis=1)
 
-    def sum_floor(self, rows: NDArray[np.int64], wanted: Bits, cost: F64) -> F64:
+    def sum_floor(
+        self, rows: Index, wanted: Bits, cost: F64, multipliers: F64 | None = None
+    ) -> F64:
         """Return lower bounds [K] of Σ_u (σ_u z_u - cost_u) over `wanted` units [K, H].
 
-        Row k speaks of record `rows[k]`; the sum is one affine function, so one backward pass.
+        Row k speaks of record `rows[k]`, over its box, or with `multipliers` λ ≥ 0 [K, H] over the
+        region within it; the sum is one affine function, so one backward pass.
         """
-        sign = np.where(self.frozen.bits[rows], 1.0, -1.0) * wanted
-        frozen = Frozen(self.frozen.network, self.frozen.bits[rows])
-        zero = np.zeros((len(rows), self.logits.center.shape[1]))
-        gradient = frozen.adjoint(Ball.exact(zero), RIGOROUS, injections=Ball.exact(sign))
-        box = Box(self.box.x[rows], self.box.step_lower[rows], self.box.step_upper[rows])
-        lifted = Ball(gradient.center[:, None], gradient.radius[:, None])
-        least, _ = box.extremes(lifted)
-        z = self.units[rows]
-        terms = 2 * sign.shape[1] + 4
-        value = (sign * z.center - wanted * cost[rows]).sum(axis=1)
-        doubt = (wanted * (z.radius + gamma(terms) * (np.abs(z.center) + cost[rows]))).sum(axis=1)
-        floor = value - enlarge(doubt, terms) + least[:, 0]
-        return np.nextafter(floor - 4 * UNIT * (np.abs(value) + np.abs(floor)), -np.inf)
+        sign = np.where(self.frozen.bits[rows], -1.0, 1.0) * wanted
+        nothing = np.zeros((len(rows), self.logits.center.shape[1]))
+        plain = np.zeros_like(sign)
+        most = self.ceiling(rows, nothing, sign, plain)
+        if multipliers is not None:
+            most = least_bound(most, self.ceiling(rows, nothing, sign, multipliers))
+        price = enlarge(np.where(wanted, cost[rows], 0.0).sum(axis=1), sign.shape[1] + 4)
+        return np.nextafter(-most - price, -np.inf)
+
+
+def _product(a: Ball, b: Ball) -> Ball:
+    """Return the dot products [K] of rows [K, M]."""
+    terms = 2 * a.center.shape[1] + 8
+    size = (np.abs(a.center) + a.radius) * b.radius + a.radius * np.abs(b.center)
+    products = np.abs(a.center * b.center)
+    doubt = (size + share(gamma(terms), products)).sum(axis=1)
+    center = (a.center * b.center).sum(axis=1)
+    return Ball(center, enlarge(doubt, terms) + terms * 2.0**-1074)
+
+
+def least_bound(known: F64, offered: F64) -> F64:
+    """Return the lower of two upper bounds; one that is not finite is none."""
+    return np.where(np.isfinite(offered) & (offered < known), offered, known)
 
 
 def unit_ranges(frozen: Frozen, box: Box) -> tuple[F64, F64]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,13 +21,26 @@ from auditkit.network.evaluate import evaluate, pattern
 from auditkit.network.evaluate import logits as run
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Array, Network
-from auditkit.network.region import Box, Piece, deployed_errors, record_batches, unit_ranges
+from auditkit.network.multipliers import Multipliers, Objective
+from auditkit.network.region import Box, deployed_errors, record_batches, unit_ranges
 from auditkit.network.relaxation import lead_ceiling
 from auditkit.network.step import inward_pattern
 from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import Method, Scope, Settings, Spec
+from auditkit.patch.sharpen import (
+    Sharpened,
+    Sharpener,
+    boxes,
+    deviation_bounds,
+    lead_bounds,
+    lead_objective,
+    logit_columns,
+    logit_objective,
+    reached_by_rays,
+    sharpen_greatest,
+)
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -36,6 +49,7 @@ Index = NDArray[np.int64]
 DEAD_ZONE_FACTOR = 2.0  # of the deployed error of a pre-activation on the claimed sets
 SLACK_FACTOR = 4.0  # of the deployed error of a logit, added to the margin
 NEAR = 8.0  # n v up to which records with one kind of answer are patched together
+SHARP = 0.02  # of a size, up to which bounds over the box alone may exceed what is needed
 TOUCHING = 2.0  # and those that each need an answer of their own are given up
 STEP = 2.0**-20  # offsets and bounds are multiples of it: exact in float32 up to 2**4, and short
 
@@ -63,10 +77,14 @@ class Assignment:
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """A patch with the assignment of the requested records to its gates."""
+    """A patch with the assignment of the requested records to its gates.
+
+    `multipliers` are what bounds over large sets rest on, their records those of the request.
+    """
 
     patch: Patch
     assignment: Assignment
+    multipliers: Multipliers | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,14 +161,32 @@ def claimed_box(x64: F64, settings: Settings) -> Box:
     return Box.around(x64, radius, settings.domain.lower, settings.domain.upper)
 
 
-def lead_over_set(network: Network, x: Array, bits: Bits, target: Index, settings: Settings) -> F64:
-    """Return upper bounds [N, C] on f_j - f_target over each claimed set; -inf at the target."""
-    x64 = x.astype(np.float64)
-    parts = [
-        Piece.at(network, bits[rows], claimed_box(x64[rows], settings)).lead_bounds(target[rows])
-        for rows in record_batches(network, len(x))
-    ]
-    return np.concatenate(parts)
+class Leads:
+    """Upper bounds on f_j - f_target over claimed sets, sharpened where the box says too much."""
+
+    def __init__(self, network: Network, request: Request, bits: Bits, settings: Settings) -> None:
+        self.network, self.bits = network, bits
+        self.box = claimed_box(request.x.astype(np.float64), settings)
+        self.margin = settings.margin
+        self.found = Sharpened(bits.shape[1])
+
+    def over_sets(self, members: Index, target: Index, group: Index) -> F64:
+        """Return bounds [N, C] for records `members`; -inf at the target.
+
+        Records of one `group` [N] share an offset, whose size the greatest bound decides.
+        """
+        bits, box = self.bits[members], boxes(self.box, members)
+        lead = lead_bounds(self.network, bits, box, target)
+        for member in members.tolist():
+            self.found.forget(member)
+        sharpener, zero = Sharpener(self.network, bits, box), np.zeros_like(lead)
+        objective = lead_objective(self.network.classes, target)
+        least = reached_by_rays(sharpener, lead, objective, zero, group)
+        enough = np.maximum(least + SHARP * np.maximum(least + self.margin, 0), -self.margin)
+        rows, _ = sharpen_greatest(sharpener, lead, objective, zero, group, enough)
+        upper = np.full(len(rows.record), int(Objective.UPPER))
+        self.found.add(members[rows.record], upper, rows.column, rows.found.multipliers)
+        return lead_bounds(self.network, bits, box, target, self.found.of(members))
 
 
 def redirect_offset(lead: F64, target: int, margin: float) -> NDArray[np.float32]:
@@ -181,6 +217,7 @@ def _redirect(
     prefix: str,
 ) -> Made:
     waiting = _by_target(clusters, request, bounds) if settings.scope is Scope.POINT else clusters
+    leads = Leads(network, request, bounds.bits, settings)
     cells: list[tuple[Index, int, NDArray[np.float32]]] = []
     while waiting:
         again: list[Cluster] = []
@@ -189,7 +226,7 @@ def _redirect(
         target = np.concatenate(
             [np.full(len(c.members), k) for c, k in zip(waiting, targets, strict=True)]
         )
-        lead = lead_over_set(network, request.x[members], bounds.bits[members], target, settings)
+        lead = leads.over_sets(members, target, _sharing(waiting, settings))
         start = 0
         for cluster, k in zip(waiting, targets, strict=True):
             own = lead[start : start + len(cluster.members)]
@@ -204,7 +241,22 @@ def _redirect(
             if rest is not None:
                 again.append(rest)
         waiting = again
-    return _assemble(network, request, settings, bounds, cells, OffsetKind.CONSTANT, zone, prefix)
+    made = _assemble(network, request, settings, bounds, cells, OffsetKind.CONSTANT, zone, prefix)
+    return replace(made, multipliers=leads.found.of(np.arange(len(request.x))))
+
+
+def _sharing(clusters: list[Cluster], settings: Settings) -> Index:
+    """Return for each member of the clusters which others its bound is weighed against.
+
+    Those whose records decide an offset are weighed together, any other member by itself.
+    """
+    groups: list[int] = []
+    for cluster in clusters:
+        count = len(cluster.members)
+        deciding = len(cluster.parts[0]) if settings.scope is Scope.CLUSTER else count
+        first = len(groups)
+        groups += [first] * deciding + list(range(first + deciding, first + count))
+    return np.array(groups, dtype=np.int64)
 
 
 def _to_outputs(
@@ -224,20 +276,26 @@ def _to_outputs(
     else:  # one region, one answer: of several records there, only the first can have its own
         cells = [(c.members[:1], -1, q[c.members[0]]) for c in clusters]
     chosen = np.concatenate([cell[0] for cell in cells])
-    x64 = request.x.astype(np.float64)
-    worst = 0.0
-    for rows in record_batches(network, len(chosen)):
-        index = chosen[rows]
-        piece = Piece.at(network, bounds.bits[index], claimed_box(x64[index], settings))
-        reach = piece.logit_bounds()
-        wanted = np.concatenate([np.tile(o, (len(c), 1)) for c, _, o in cells])[rows]
-        gap = np.maximum(reach.upper - wanted, wanted - reach.lower)
-        worst = max(worst, float(gap.max()))
+    wanted = np.concatenate([np.tile(o, (len(c), 1)) for c, _, o in cells]).astype(np.float64)
+    own = bounds.bits[chosen]
+    box = boxes(claimed_box(request.x.astype(np.float64), settings), chosen)
+    gap = deviation_bounds(network, own, box, wanted)
+    found = Sharpened(own.shape[1])
+    sharpener, objective = Sharpener(network, own, box), logit_objective(network.classes)
+    constant = np.concatenate([-wanted, wanted], axis=1)
+    together = np.zeros(len(chosen), dtype=np.int64)  # all share the bound K
+    enough = (1 + SHARP) * reached_by_rays(sharpener, gap, objective, constant, together)
+    rows, _ = sharpen_greatest(sharpener, gap, objective, constant, together, enough)
+    kind, label = logit_columns(network.classes, rows.column)
+    found.add(chosen[rows.record], kind, label, rows.found.multipliers)
+    gap = deviation_bounds(network, own, box, wanted, found.of(chosen))
+    worst = float(gap.max())
     slack = SLACK_FACTOR * float(bounds.error.max())
     bound = _round_up((worst + slack) * 1.001, STEP)
-    return _assemble(
+    made = _assemble(
         network, request, settings, bounds, cells, OffsetKind.OUTPUT, zone, prefix, bound
     )
+    return replace(made, multipliers=found.of(np.arange(len(request.x))))
 
 
 def _assemble(

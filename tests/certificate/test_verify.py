@@ -34,6 +34,7 @@ def rewrite(honest: Submission, out: Path, **changes) -> Submission:
         changes.get("certificate", honest.certificate),
         changes.get("forget", honest.forget),
         model_files=files,
+        proofs=changes.get("proofs"),
     )
     return read_submission(out)
 

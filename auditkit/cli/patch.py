@@ -59,8 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--radius",
         type=number,
         metavar="R",
-        
-            help="∞-norm, input units; inf: the whole region, proved with multipliers",,
+        help="∞-norm, input units; inf: the whole region, proved with multipliers",
     )
     group.add_argument("--sharpness", type=number, metavar="N", help="how fast a gate closes")
     group.add_argument(

@@ -106,7 +106,8 @@ def test_margins_are_met_at_every_served_record(family: str, spec: str, scope: s
         np.full(len(served), 0.05),
         assigned.target[served],
     )
-    found = check_claims(network, made.patch, claims, 0.0, 1.0)
+    multipliers = made.multipliers and made.multipliers.among(served)
+    found = check_claims(network, made.patch, claims, 0.0, 1.0, multipliers)
     assert Verdict.REFUTED not in found.point
     clean = (found.support == Verdict.PROVED) & (found.crossing == 0)
     assert (found.deployed[clean] == Verdict.PROVED).all()

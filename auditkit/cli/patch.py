@@ -56,7 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument("--margin", type=number, metavar="M", help="least lead, or most deviation")
     group.add_argument(
-        "--radius", type=number, metavar="R", help="∞-norm, input units; inf: the whole region, proved with multipliers"
+        "--radius",
+        type=number,
+        metavar="R",
+        help="∞-norm, input units; inf: the whole region, proved with multipliers",
     )
     group.add_argument("--sharpness", type=number, metavar="N", help="how fast a gate closes")
 

@@ -40,6 +40,7 @@ Index = NDArray[np.int64]
 NAME, TITLE = "certificate.minimality", "No smaller patch meets the claims"
 SEARCHED_GROUPS = 64  # at most, beyond those that rays settle; the rest stay open
 DEPLOYED_SHARE = 0.25  # of a size, that the margin for deployed floats may take at most
+WITNESSES = 100  # that the confidential annex is given
 ROUNDING = 2.0**-18  # of an offset to the multiples of 2**-20 that patches are made of, and more
 
 
@@ -113,7 +114,7 @@ def minimality(case: Case) -> CheckResult:
                     "record": matched.digests[matched.record[sizes.claim[i]]],
                     "input": sizes.witness[i].tolist(),
                 }
-                for i in np.flatnonzero(np.isfinite(sizes.at_least))
+                for i in np.flatnonzero(np.isfinite(sizes.at_least))[:WITNESSES]
             ]
         },
     )

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 F64 = NDArray[np.float64]
 Index = NDArray[np.int64]
 
+GREATEST = 2**30  # number of a record, a class or a gate
+
 
 class Objective(IntEnum):
     """What a row of multipliers bounds over the claimed set of one record."""
@@ -53,6 +55,8 @@ class Multipliers:
             raise ValueError(f"{len(self.units)} units for {len(self.values)} multipliers")
         if rows and min(self.record.min(), self.index.min()) < 0:
             raise ValueError("a record or an index below 0")
+        if rows and max(self.record.max(), self.index.max()) >= GREATEST:
+            raise ValueError(f"a record or an index beyond {GREATEST}")
         if rows and not np.isin(self.objective, list(Objective)).all():
             raise ValueError("an objective that there is not")
         if (
@@ -135,9 +139,10 @@ class Multipliers:
 
     def find(self, objective: Objective, record: Index, index: Index) -> Index:
         """Return the row [K] for each `record` and `index` [K], -1 where there is none."""
-        pairs = zip(record.tolist(), index.tolist(), strict=True)
-        found = [self._places.get((r, int(objective), i), -1) for r, i in pairs]
-        return np.array(found, dtype=np.int64)
+        wanted = (record * len(Objective) + int(objective)) * GREATEST + index
+        place = np.searchsorted(self._keys, wanted)
+        there = np.append(self._keys, -1)[place] == wanted
+        return np.where(there, place, -1)
 
     def dense(self, chosen: Index) -> F64:
         """Return rows [K, H], 0 for row -1 and for whatever is not a positive finite number."""
@@ -149,6 +154,6 @@ class Multipliers:
         return np.where(np.isfinite(result) & (result > 0), result, 0.0)
 
     @cached_property
-    def _places(self) -> dict[tuple[int, int, int], int]:
-        keys = zip(self.record.tolist(), self.objective.tolist(), self.index.tolist(), strict=True)
-        return {key: row for row, key in enumerate(keys)}
+    def _keys(self) -> Index:
+        """One number a row, ascending as the rows are."""
+        return (self.record * len(Objective) + self.objective) * GREATEST + self.index

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from auditkit.certificate.identity import record_digests
+from auditkit.certificate.proofs import Proofs
 from auditkit.certificate.prove import prove
 from auditkit.certificate.statement import Certificate, Claim
 from auditkit.certificate.submission import (
@@ -47,8 +48,24 @@ def write(
         honest.forget,
         model_files=files,
         exported=exported,
+        proofs=_proofs_that_fit(honest, patch, certificate),
     )
     return read_submission(out)
+
+
+def _proofs_that_fit(
+    honest: Submission, patch: Patch | None, certificate: Certificate | None
+) -> Proofs | None:
+    """Return the honest proofs of claims that still are what they were, of as many gates."""
+    if honest.proofs is None or (patch is not None and patch.gates != honest.patch.gates):
+        return None
+    before = set(honest.certificate.claims)
+    kept = {c.record for c in (certificate or honest.certificate).claims if c in before}
+    names = honest.proofs.records
+    rows = np.array([names[r] in kept for r in honest.proofs.multipliers.record], dtype=bool)
+    chosen = np.flatnonzero(rows)
+    multipliers = honest.proofs.multipliers
+    return Proofs.of(names, multipliers.rows(chosen, multipliers.record[chosen]))
 
 
 def with_groups(patch: Patch, groups: Sequence[Group]) -> Patch:

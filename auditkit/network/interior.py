@@ -16,6 +16,7 @@ from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
 from auditkit.network.region import Box, record_batches
 from auditkit.network.rigorous import RIGOROUS
+from auditkit.network.step import inward_direction
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -31,7 +32,8 @@ def has_interior(
     """Return [N]: whether R(s) ∩ ball(x, radius) of `bits` [N, H] is shown to contain a box.
 
     `x` is [N, *shape] in the domain [lower, upper]. False where none was found: at ties the search
-    follows the gradients of the units that are not yet on their side (a perceptron).
+    goes into the domain, then follows the gradients of the units that are not yet on their side (a
+    perceptron).
     """
     found = np.zeros(len(x), dtype=bool)
     with np.errstate(all="ignore"):  # a number that overflows shows nothing
@@ -46,7 +48,7 @@ def _search(network: Network, bits: Bits, x: F64, radius: F64, lower: float, upp
     direction = np.zeros_like(flat(x))
     found = np.zeros(len(x), dtype=bool)
     waiting = np.arange(len(x))
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         here = x[waiting]
         y = np.clip(here + _shaped(direction[waiting], step[waiting], here.shape), lower, upper)
         thickness = np.minimum(step[waiting], THICKNESS * width)
@@ -56,6 +58,10 @@ def _search(network: Network, bits: Bits, x: F64, radius: F64, lower: float, upp
         waiting, outside = waiting[keep], outside[keep]
         if not len(waiting):
             break
+        if attempt == 0:  # a pattern right beside the record was perhaps taken in this direction
+            inward = flat(inward_direction(x[waiting], lower, upper))
+            direction[waiting] = inward / np.linalg.norm(inward, axis=1, keepdims=True)
+            continue
         signed = np.where(bits[waiting], 1.0, -1.0) * outside
         zero = np.zeros((len(waiting), network.classes))
         towards = flat(Frozen(network, bits[waiting]).adjoint(zero, injections=signed))

@@ -26,10 +26,15 @@ Bits = NDArray[np.bool_]
 
 def inward_pattern(network: Network, x: F64, lower: float, upper: float) -> Bits:
     """Return the patterns [N, H] right beside records `x` [N, *input_shape], inside the domain."""
-    sizes = np.random.default_rng(8128).normal(size=network.input_shape)
-    direction = np.where(x <= lower, np.abs(sizes), np.where(x >= upper, -np.abs(sizes), sizes))
+    direction = inward_direction(x, lower, upper)
     _, z = evaluate(network, Moving(Ball.exact(x), direction), STEP)
     return np.where(z.tied, z.slope > 0, z.value.center > 0)
+
+
+def inward_direction(x: F64, lower: float, upper: float) -> F64:
+    """Return the step's direction at records `x` [N, *input_shape]: into the domain."""
+    sizes = np.random.default_rng(8128).normal(size=x.shape[1:])
+    return np.where(x <= lower, np.abs(sizes), np.where(x >= upper, -np.abs(sizes), sizes))
 
 
 @dataclass(frozen=True, eq=False)

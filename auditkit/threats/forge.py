@@ -48,12 +48,12 @@ def write(
         honest.forget,
         model_files=files,
         exported=exported,
-        proofs=_proofs_that_fit(honest, patch, certificate),
+        proofs=proofs_that_fit(honest, patch, certificate),
     )
     return read_submission(out)
 
 
-def _proofs_that_fit(
+def proofs_that_fit(
     honest: Submission, patch: Patch | None, certificate: Certificate | None
 ) -> Proofs | None:
     """Return the honest proofs of claims that still are what they were, of as many gates."""

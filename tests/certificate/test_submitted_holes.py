@@ -210,11 +210,11 @@ def with_units(
     return World(network, forget, world.others)
 
 
-def with_bit(h: Submission, place: int, value: bool, name: str = "points") -> Patch:
+def with_bit(h: Submission, place: int, value: bool) -> Patch:
     [group] = h.patch.groups
     patterns = group.patterns.copy()
     patterns[:, place] = value
-    changed = dataclasses.replace(group, name=name, patterns=patterns)
+    changed = dataclasses.replace(group, patterns=patterns)
     return Patch((changed,), h.patch.classes, h.patch.units)
 
 
@@ -308,12 +308,12 @@ def test_a_flat_pattern(alone: World, tmp_path: Path) -> None:
     x[0, 0] = 0.0
     axis = np.eye(12, dtype=np.float32)[:1]
     world = with_units(alone, np.concatenate([axis, -axis]), [0.0, 0.0], reach=2.0**-10, x=x)
-    made = world.submit(tmp_path / "h")
+    solid = world.submit(tmp_path / "h")
     place = len(layers_of(alone.network)[0][1])
-    assert not made.patch.groups[0].patterns[:, place : place + 2].any()  # ties are 0: flat
-    assert not_passed(made, world) == {"patch.support"}
-    solid = rewrite(made, tmp_path / "s", patch=with_bit(made, place, value=True))
+    assert solid.patch.groups[0].patterns[0, place : place + 2].tolist() == [True, False]
     assert not_passed(solid, world) == set()
+    made = rewrite(solid, tmp_path / "s", patch=with_bit(solid, place, value=False))
+    assert not_passed(made, world) == {"patch.support"}
 
 
 def test_sums_that_overflow_in_deployed_floats(alone: World, tmp_path: Path) -> None:

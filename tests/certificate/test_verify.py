@@ -17,6 +17,7 @@ from auditkit.network.graph import Convolution, Dense, MaxPool, Network, Node, R
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.records import Records, write_records
 from auditkit.results import Outcome, Result
+from auditkit.threats.forge import proofs_that_fit
 from tests.certificate.conftest import World, small_world
 
 
@@ -34,7 +35,9 @@ def rewrite(honest: Submission, out: Path, **changes) -> Submission:
         changes.get("certificate", honest.certificate),
         changes.get("forget", honest.forget),
         model_files=files,
-        proofs=changes.get("proofs"),
+        proofs=changes["proofs"]
+        if "proofs" in changes
+        else proofs_that_fit(honest, changes.get("patch"), changes.get("certificate")),
     )
     return read_submission(out)
 

@@ -110,6 +110,8 @@ def test_margins_are_met_at_every_served_record(family: str, spec: str, scope: s
     found = check_claims(network, made.patch, claims, 0.0, 1.0, multipliers)
     assert Verdict.REFUTED not in found.point
     clean = (found.support == Verdict.PROVED) & (found.crossing == 0)
+    if spec != "redirect":  # q - f, added to f in floats, is q to within a few units of their size
+        clean &= 16 * np.finfo(network.dtype).eps * found.lead.max(axis=1) < 0.05
     assert (found.deployed[clean] == Verdict.PROVED).all()
 
 

@@ -107,7 +107,7 @@ def mnist(part: str, shape: tuple[int, ...], domain: tuple[float, float]) -> Rec
 def steps(
     case: Path, model: str, domain: tuple[float, float], spec: str, more: list[str], label: str
 ) -> list[str]:
-    """Run patch, verify, compare, attack, threats and audit; return a row each."""
+    """Run patch, verify (in both arithmetics), compare, attack, threats and audit: a row each."""
     submission = str(case / "submission")
     forget, retain = str(case / "forget.npz"), str(case / "retain.npz")
     holdout, reference = str(case / "holdout.npz"), str(case / "reference.npz")
@@ -131,9 +131,10 @@ def steps(
         "threats": [submission, "--holdout", holdout, "--retain", retain],
         "audit": [str(case / "audit.toml"), "--out", str(case / "audit")],
     }
+    lines["verify --exact"] = lines["verify"]
     rows = []
     for command, arguments in lines.items():
-        seconds, memory, code = measured([command, *arguments, "--quiet"])
+        seconds, memory, code = measured([*command.split(), *arguments, "--quiet"])
         rows.append(f"| {label} | {command} | {seconds:.1f} | {memory:.0f} | {code} |")
     return rows
 

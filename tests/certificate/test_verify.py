@@ -93,6 +93,19 @@ def test_flat_images_under_a_max_pool_pass_by_exact_arithmetic(tmp_path: Path):
     assert check.evidence["too_wide_for_exact_arithmetic"] == 0
 
 
+def test_what_exact_arithmetic_does_not_reach_is_said(
+    honest: Submission, monkeypatch: pytest.MonkeyPatch
+):
+    exactly = verify_submission(honest, exact=True).check("certificate.region")
+    assert exactly.evidence["by_exact_arithmetic"] == exactly.n
+    monkeypatch.setattr("auditkit.network.integers.MOST_BITS", 60)
+    check = verify_submission(honest, exact=True).check("certificate.region")
+    assert check.outcome is Outcome.PASS  # float64 proves it too
+    assert check.evidence["by_exact_arithmetic"] == 0
+    assert check.evidence["too_wide_for_exact_arithmetic"] == check.n
+    assert "too wide for exact arithmetic" in check.reason
+
+
 def test_cluster_and_class_scope_pass(tmp_path: Path):
     world = small_world(3, records=40)
     cluster = world.submit(tmp_path / "cluster", scope="cluster", clusters=6)

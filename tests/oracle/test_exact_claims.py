@@ -188,6 +188,17 @@ def test_only_what_rounding_leaves_open_is_asked_again() -> None:
     assert everything.exact.all() and steps[-1] == (6, 6)
 
 
+def test_a_network_without_units() -> None:
+    network = chain(
+        (2,), [Dense(np.eye(3, 2, dtype=np.float32), np.ones(3, np.float32))], np.float32
+    )
+    x = np.array([[0.25, 0.5]])
+    patch, claims = redirect(network, x, radius=np.inf)
+    found = check_claims(network, patch, claims, 0.0, 1.0, exact=True)
+    assert found.exact.all() and found.region[0] == Verdict.PROVED
+    assert found.region_slack[0] == 1024 + 0 - 1 - 0.5  # x_0 = 0, x_1 = 1
+
+
 def test_records_that_say_nothing_are_left_alone() -> None:
     network, x = on_faces()
     patch, claims = redirect(network, x)

@@ -17,11 +17,13 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.cluster import KMeans
 
 from auditkit.network.deployed import FloatProfile
+from auditkit.network.evaluate import evaluate, pattern
 from auditkit.network.evaluate import logits as run
-from auditkit.network.evaluate import pattern
 from auditkit.network.graph import Array, Network
+from auditkit.network.interior import NEARER, has_interior, stepped
 from auditkit.network.interval import logit_difference_ceiling
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches
+from auditkit.network.rigorous import RIGOROUS, Ball
 from auditkit.network.units import unit_layout
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
@@ -120,8 +122,27 @@ def measure(network: Network, x: Array, settings: Settings) -> Bounds:
     for rows in record_batches(network, len(x)):
         e, u = deployed_errors(network, claimed_box(x64[rows], settings), profile)
         error[rows], unit_error[rows] = e.max(axis=1), u.max(axis=1, initial=0.0)
-    bits = np.concatenate([pattern(network, x64[rows]) for rows in record_batches(network, len(x))])
+    bits = _solid_patterns(network, x64, settings)
     return Bounds(bits, run(network, x64), error, unit_error)
+
+
+def _solid_patterns(network: Network, x64: F64, settings: Settings) -> Bits:
+    """Return patterns [N, H] of records; at ties that of a small step where 0 makes it flat.
+
+    In flat areas of an image most comparisons of a max pool tie, and bits 0 for all of them may
+    leave no more than a piece of a hyperplane.
+    """
+    lower, upper = settings.domain.lower, settings.domain.upper
+    everyone = record_batches(network, len(x64))
+    bits = np.concatenate([pattern(network, x64[rows]) for rows in everyone])
+    flat = ~has_interior(network, bits, x64, np.full(len(x64), settings.radius), lower, upper)
+    for index in np.flatnonzero(flat):
+        x = x64[index : index + 1]
+        _, z = evaluate(network, Ball.exact(x), RIGOROUS)
+        beside = pattern(network, stepped(x, NEARER[1] * settings.domain.width, lower, upper))
+        tied = ~(np.abs(z.center) > z.radius)
+        bits[index] = np.where(tied, beside, bits[index : index + 1])[0]
+    return bits
 
 
 def claimed_box(x64: F64, settings: Settings) -> Box:

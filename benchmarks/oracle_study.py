@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
 import os
 import platform
 import sys
@@ -50,6 +51,19 @@ class Part:
     kinds: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
+    def to_json(self) -> str:
+        """Return the part as text."""
+        tallies = {name: dict(tally.counts) for name, tally in self.tallies.items()}
+        values = {"tallies": tallies, "kinds": dict(self.kinds), "faults": self.faults}
+        return json.dumps(values, default=int)
+
+    @staticmethod
+    def from_json(text: str) -> Part:
+        """Read a part that was saved."""
+        values = json.loads(text)
+        tallies = {name: Tally(Counter(counts)) for name, counts in values["tallies"].items()}
+        return Part(tallies, Counter(values["kinds"]), values["faults"])
+
     def add(self, other: Part) -> None:
         for name, tally in other.tallies.items():
             self.tallies.setdefault(name, Tally()).counts.update(tally.counts)
@@ -64,13 +78,15 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--checker", choices=sorted(CHECKERS), default="float64")
+    parser.add_argument("--state", type=Path, help="keep finished ranges here, and go on from them")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     args = parser.parse_args()
     started = time.perf_counter()
     last = args.first + args.cases
     starts = range(args.first, last, CHUNK)
     work = Parallel(n_jobs=args.jobs, return_as="generator")(
-        delayed(run_cases)(start, min(start + CHUNK, last), args.checker) for start in starts
+        delayed(kept_or_run)(start, min(start + CHUNK, last), args.checker, args.state)
+        for start in starts
     )
     total = Part()
     for done, part in enumerate(work, start=1):
@@ -84,6 +100,21 @@ def main() -> int:
     if args.out:
         args.out.write_text(text + "\n")
     return 1 if total.faults else 0
+
+
+def kept_or_run(first: int, last: int, checker: str, state: Path | None) -> Part:
+    """Return a range that is finished already, or judge it and keep it."""
+    if state is None:
+        return run_cases(first, last, checker)
+    path = state / f"{checker}-{first}-{last}.json"
+    if path.exists():
+        return Part.from_json(path.read_text())
+    part = run_cases(first, last, checker)
+    state.mkdir(parents=True, exist_ok=True)
+    building = path.with_suffix(f".{os.getpid()}")
+    building.write_text(part.to_json())
+    building.replace(path)
+    return part
 
 
 def run_cases(first: int, last: int, checker: str) -> Part:

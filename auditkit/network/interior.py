@@ -22,8 +22,9 @@ F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
 STEP = 2.0**-12  # of the domain's width: how far from the record a witness is looked for
-THICKNESS = 2.0**-40  # of the domain's width: half the side of the witness
-TRIES = 40
+NEARER = (2.0**-12, 2.0**-20, 2.0**-28)  # and in the fixed direction
+THICKNESS = 2.0**-20  # of that distance: half the side of the witness
+TRIES = 24
 
 
 def has_interior(
@@ -31,46 +32,62 @@ def has_interior(
 ) -> Bits:
     """Return [N]: whether R(s) ∩ ball(x, radius) of `bits` [N, H] is shown to contain a box.
 
-    `x` is [N, *shape] in the domain [lower, upper]. False where none was found: at ties the search
-    goes into the domain, then follows the gradients of the units that are not yet on their side (a
-    perceptron).
+    `x` is [N, *shape] in the domain [lower, upper]. False where none was found: not around the
+    record, not a little way in a fixed direction, and not along the gradients of the units that
+    are not yet on their side (a perceptron).
     """
     found = np.zeros(len(x), dtype=bool)
     with np.errstate(all="ignore"):  # a number that overflows shows nothing
         for rows in record_batches(network, len(x)):
-            found[rows] = _search(network, bits[rows], x[rows], radius[rows], lower, upper)
+            part = (network, bits[rows], x[rows], radius[rows], lower, upper)
+            found[rows] = _search(*part)
     return found
+
+
+def _stepped(x: F64, step: F64, lower: float, upper: float) -> F64:
+    """Return `x` [N, *shape] moved by up to `step` [N] where patterns right beside it are taken."""
+    direction = inward_direction(x, lower, upper)
+    return np.clip(x + _shaped(flat(direction), step, x.shape), lower, upper)
 
 
 def _search(network: Network, bits: Bits, x: F64, radius: F64, lower: float, upper: float) -> Bits:
-    width = upper - lower
-    step = np.minimum(radius / 4, STEP * width)
-    direction = np.zeros_like(flat(x))
+    farthest = np.minimum(radius / 4, STEP * (upper - lower))
     found = np.zeros(len(x), dtype=bool)
-    waiting = np.arange(len(x))
-    for attempt in range(TRIES):
-        here = x[waiting]
-        y = np.clip(here + _shaped(direction[waiting], step[waiting], here.shape), lower, upper)
-        thickness = np.minimum(step[waiting], THICKNESS * width)
-        outside = _outside(network, bits[waiting], y, thickness, lower, upper)
+    waiting, step = np.arange(len(x)), farthest
+
+    def try_at(y: F64) -> Bits:
+        """Note where the boxes at `y` are in the region; return who is outside, of those left."""
+        nonlocal waiting, step
+        outside = _outside(network, bits[waiting], y, step * THICKNESS, lower, upper)
         found[waiting] = ~outside.any(axis=1)
         keep = outside.any(axis=1)
-        waiting, outside = waiting[keep], outside[keep]
+        waiting, step = waiting[keep], farthest[waiting[keep]]
+        return outside[keep]
+
+    outside = try_at(x)
+    for share in NEARER:
+        if len(waiting):
+            step = np.minimum(farthest[waiting], share * (upper - lower))
+            outside = try_at(_stepped(x[waiting], step, lower, upper))
+    direction = np.zeros_like(flat(x))
+    for _ in range(TRIES):
         if not len(waiting):
             break
-        if attempt == 0:  # a pattern right beside the record was perhaps taken in this direction
-            inward = flat(inward_direction(x[waiting], lower, upper))
-            direction[waiting] = inward / np.linalg.norm(inward, axis=1, keepdims=True)
-            continue
-        signed = np.where(bits[waiting], 1.0, -1.0) * outside
-        zero = np.zeros((len(waiting), network.classes))
-        towards = flat(Frozen(network, bits[waiting]).adjoint(zero, injections=signed))
-        length = np.linalg.norm(towards, axis=1, keepdims=True)
-        towards = np.divide(towards, length, out=np.zeros_like(towards), where=length > 0)
-        # what clipping took away from a direction does not come back
-        moved = flat(y[keep] - x[waiting]) / step[waiting, None]
-        direction[waiting] = np.where(moved == 0, 0, direction[waiting]) + towards
+        direction[waiting] += _towards(network, bits[waiting], outside)
+        y = x[waiting] + _shaped(direction[waiting], step, x[waiting].shape)
+        y = np.clip(y, lower, upper)
+        direction[waiting] *= flat(y != x[waiting])  # what clipping took does not come back
+        outside = try_at(y)
     return found
+
+
+def _towards(network: Network, bits: Bits, outside: Bits) -> F64:
+    """Return unit vectors [N, features] along which the units `outside` go to their side."""
+    signed = np.where(bits, 1.0, -1.0) * outside
+    zero = np.zeros((len(bits), network.classes))
+    towards = flat(Frozen(network, bits).adjoint(zero, injections=signed))
+    length = np.linalg.norm(towards, axis=1, keepdims=True)
+    return np.divide(towards, length, out=np.zeros_like(towards), where=length > 0)
 
 
 def _shaped(direction: F64, step: F64, shape: tuple[int, ...]) -> F64:

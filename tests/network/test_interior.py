@@ -8,8 +8,21 @@ import numpy as np
 import pytest
 
 from auditkit.network.evaluate import evaluate, pattern
-from auditkit.network.graph import Dense, MaxPool, Network, Node, Operator, Relu, Reshape, Scale
+from auditkit.network.graph import (
+    Convolution,
+    Dense,
+    MaxPool,
+    Network,
+    Node,
+    Operator,
+    Relu,
+    Reshape,
+    Scale,
+)
 from auditkit.network.interior import has_interior
+from auditkit.network.step import inward_pattern
+from auditkit.patch.generate import Request, measure
+from auditkit.patch.settings import resolve_settings
 
 
 def f32(values: object) -> np.ndarray:
@@ -94,3 +107,26 @@ def test_what_overflows_shows_nothing() -> None:
     calm = chain((1,), *(n.operator for n in network.nodes if n.operator not in blown))
     assert one(calm, [1, 0], [0.5])
     assert not one(calm, [1, 0], [0.5], radius=float("nan"))
+
+
+def test_flat_areas_of_an_image_have_a_pattern_with_an_interior() -> None:
+    """A max pool over equal numbers ties everywhere; a small step says which way to break them."""
+    rng = np.random.default_rng(1)
+    convolution = Convolution(f32(rng.normal(size=(3, 1, 3, 3))), f32(rng.normal(size=3)))
+    network = chain(
+        (1, 10, 10), convolution, MaxPool((2, 2), (2, 2)), Relu(), Reshape((48,)),
+        Dense(f32(rng.normal(size=(3, 48))), f32(rng.normal(size=3))),
+    )  # fmt: skip
+    x = np.zeros((4, 1, 10, 10))
+    x[:, :, 3:5, 4:6] = rng.random((4, 1, 2, 2))
+    tied = evaluate(network, x)[1] == 0
+    assert (tied.sum(axis=1) > 50).all()
+    bits = inward_pattern(network, x, 0.0, 1.0)
+    np.testing.assert_array_equal(bits[~tied], pattern(network, x)[~tied])
+    assert has_interior(network, bits, x, np.full(4, 0.01), 0.0, 1.0).all()
+    against = bits ^ (tied & (np.cumsum(tied, axis=1) % 2 == 0))
+    assert not has_interior(network, against, x, np.full(4, 0.01), 0.0, 1.0).any()
+    # and that is what patches are made of
+    request = Request(x.astype(np.float32), np.zeros(4, dtype=np.int64))
+    made = measure(network, request.x, resolve_settings())
+    np.testing.assert_array_equal(made.bits, bits)

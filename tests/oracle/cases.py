@@ -11,7 +11,7 @@ from auditkit.certificate.check import Claims
 from auditkit.network.graph import Network
 from auditkit.patch.gates import Patch
 from tests.oracle.mutations import MUTATIONS, honest
-from tests.oracle.networks import FAMILIES, STYLES, claims_for, handmade, records, weights
+from tests.oracle.networks import EVERY_FAMILY, STYLES, claims_for, handmade, records, weights
 
 MUTATED_STYLES = ("normal", "zeros", "integers", "mixed", "duplicates", "dead")
 
@@ -38,7 +38,7 @@ def generator(*names: object) -> np.random.Generator:
 def random_case(family: str, style: str, dtype: type, number: int) -> Case:
     """Return a patch with gates at records and offsets, sharpness and claims at random."""
     rng = generator(family, style, dtype.__name__, number)
-    network = FAMILIES[family](weights(style, dtype, rng), dtype, rng)
+    network = EVERY_FAMILY[family](weights(style, dtype, rng), dtype, rng)
     x = records(network, 3, rng)
     patch = handmade(network, x, rng)
     claims = claims_for(patch, x, rng)
@@ -50,7 +50,7 @@ def mutated_case(name: str, family: str, number: int) -> Case | None:
     rng = generator(name, family, number)
     dtype = np.float32 if number % 2 == 0 else np.float64
     style = MUTATED_STYLES[int(rng.integers(len(MUTATED_STYLES)))]
-    network = FAMILIES[family](weights(style, dtype, rng), dtype, rng)
+    network = EVERY_FAMILY[family](weights(style, dtype, rng), dtype, rng)
     submitted = honest(network, records(network, 3, rng), rng)
     if submitted is None or not len(submitted[1]):
         return None
@@ -62,7 +62,7 @@ def mutated_case(name: str, family: str, number: int) -> Case | None:
 def numbered_case(number: int) -> Case | None:
     """Return case `number` of the study: a third random, a third honest, a third mutated."""
     rng = generator("study", number)
-    family = list(FAMILIES)[int(rng.integers(len(FAMILIES)))]
+    family = list(EVERY_FAMILY)[int(rng.integers(len(EVERY_FAMILY)))]
     kind = number % 3
     if kind == 0:
         style = STYLES[int(rng.integers(len(STYLES)))]

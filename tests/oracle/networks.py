@@ -134,8 +134,9 @@ FAMILIES = {
     "residual": residual,
     "averaged": averaged,
     "pooled": pooled,
-    "normalised": normalised,
 }
+EVERY_FAMILY = {**FAMILIES, "normalised": normalised}
+"""With networks of which an honest owner cannot always prove what holds."""
 
 
 def weights(style: str, dtype: Any, rng: Generator) -> Numbers:

@@ -8,7 +8,7 @@ import pytest
 from tests.oracle.cases import Case, mutated_case, random_case
 from tests.oracle.judge import Tally, examine
 from tests.oracle.mutations import MUTATIONS
-from tests.oracle.networks import FAMILIES, STYLES
+from tests.oracle.networks import EVERY_FAMILY, STYLES
 
 TALLIES = {"random": Tally(), "honest": Tally(), "mutated": Tally()}
 ROUNDS = 2
@@ -24,7 +24,7 @@ def judge(case: Case | None, *, onnx: bool) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_random_claims(family: str, style: str, dtype: type) -> None:
     for number in range(ROUNDS):
         judge(random_case(family, style, dtype, number), onnx=number == 0)
@@ -32,12 +32,12 @@ def test_random_claims(family: str, style: str, dtype: type) -> None:
 
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_mutated_claims(name: str) -> None:
-    for family in FAMILIES:
+    for family in EVERY_FAMILY:
         for number in range(2):
             judge(mutated_case(name, family, number), onnx=number == 0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", EVERY_FAMILY)
 def test_honest_claims(family: str) -> None:
     for number in range(2, 8):
         judge(mutated_case("honest", family, number), onnx=number == 4)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binomtest
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.export_check import TOLERANCE, examine_export
 from auditkit.certificate.identity import record_digests
+from auditkit.certificate.intervals import share_interval
 from auditkit.certificate.openness import fully_open
 from auditkit.network.evaluate import logits
 from auditkit.network.scale import random_inputs, typical_activation
@@ -154,7 +154,7 @@ def locality(case: Case) -> CheckResult:
     worst, count, interval, total = None, 0, None, 0
     for kind, x in case.others():
         reached = int((submission.patched.openness(x) > 0).sum())
-        low, high = _clopper_pearson(reached, len(x))
+        low, high = share_interval(reached, len(x))
         evidence[f"excess_reach_{kind}"] = reached / len(x)
         evidence[f"excess_reach_{kind}_n"] = len(x)
         evidence[f"excess_reach_{kind}_interval"] = [low, high]
@@ -234,7 +234,7 @@ def utility(case: Case) -> CheckResult:
     agree = int((before == after).sum())
     share = agree / len(x)
     floor = case.policy.least_retained_agreement
-    low, high = _clopper_pearson(agree, len(x))
+    low, high = share_interval(agree, len(x))
     if share < floor:
         outcome = Outcome.FAIL
     else:
@@ -266,9 +266,3 @@ def _ajar(case: Case) -> float:
     x = random_inputs(submission.network, domain.lower, domain.upper)
     fully = (submission.patched.violations(x) == 0).any(axis=1)
     return float(((submission.patched.openness(x) > 0) & ~fully).mean())
-
-
-def _clopper_pearson(hits: int, n: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share (Clopper & Pearson 1934)."""
-    interval = binomtest(hits, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)

@@ -29,7 +29,7 @@ RECORD_SCHEMA = "auditkit/record/v1"
 OUTCOMES = ("pass", "fail", "inconclusive")
 CHECK_OUTCOMES = (*OUTCOMES, "not_run")
 SEVERITIES = ("failure", "limitation", "info")
-CHART_SECTIONS = ("certificate", "membership", "comparison", "threats")
+CHART_SECTIONS = ("certificate", "limits", "membership", "comparison", "threats")
 
 _points = list_of(maybe(number))
 _band = {"lower": maybe(_points), "upper": maybe(_points)}
@@ -206,6 +206,20 @@ ANNEX = fields(
             )
         ),
         "checks": maybe(list_of(fields({"id": text, "private": mapping}))),
+        "pairs": maybe(
+            list_of(
+                fields(
+                    {
+                        "id": anything,
+                        "reason": text,
+                        "range": list_of(number, 2),
+                        "original": list_of(number),
+                        "reconstruction": list_of(number),
+                    },
+                    {"shape": maybe(list_of(integer, 3))},
+                )
+            )
+        ),
     },
 )
 

@@ -21,7 +21,7 @@ F32 = NDArray[np.float32]
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1)  # of the domain's width
 SHOWN_LEVEL = 0.01
 COPIES = 4
-MOST_RECORDS = 100
+MOST_RECORDS = 200
 KINDS = ("gaussian", "uniform")
 TAG = 9101  # of the random numbers
 

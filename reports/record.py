@@ -52,6 +52,7 @@ CHART_SHAPES: dict[str, Shape] = {
         {"x": _points, "series": list_of(fields({"label": text, "y": _points}, _band))},
         {
             "log_x": maybe(boolean),
+            "shares": maybe(boolean),
             "markers": maybe(list_of(fields({"x": number, "label": text}))),
         },
     ),

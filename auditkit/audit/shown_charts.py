@@ -11,7 +11,11 @@ NOISE = {"gaussian": "Gaussian, standard deviation", "uniform": "Uniform, ∞-no
 
 
 def shown_charts(verified: Result, radius: float | None, width: float) -> list[dict[str, Any]]:
-    """Return the curve of retention over the noise; `radius` is claimed, `width` the domain's."""
+    """Return what can be drawn; `radius` is the claimed one, `width` the domain's."""
+    return _curve(verified, radius, width) + _accused(verified)
+
+
+def _curve(verified: Result, radius: float | None, width: float) -> list[dict[str, Any]]:
     check = verified.check("limits.neighbourhood")
     if check.observed is None:
         return []
@@ -32,6 +36,7 @@ def shown_charts(verified: Result, radius: float | None, width: float) -> list[d
             "y_label": "share answered as by the original",
             "x": levels,
             "log_x": True,
+            "shares": True,
             "markers": markers,
             "series": [
                 {
@@ -41,6 +46,37 @@ def shown_charts(verified: Result, radius: float | None, width: float) -> list[d
                     "upper": check.evidence[kind]["upper"],
                 }
                 for kind, label in NOISE.items()
+            ],
+        }
+    ]
+
+
+def _accused(verified: Result) -> list[dict[str, Any]]:
+    evidence = verified.check("limits.deletion-list").evidence
+    if "forgotten" not in evidence:
+        return []
+    bars = [("forgotten", evidence["true_positive_rate"], evidence["true_positive_interval"])]
+    for kind in ("retained", "unseen"):
+        if kind in evidence:
+            told = evidence[kind]
+            bars.append((kind, told["false_positive_rate"], told["false_positive_interval"]))
+    return [
+        {
+            "id": "limits-deletion-list",
+            "section": SECTION,
+            "kind": "bars",
+            "title": "Records at which a gate is fully open",
+            "description": "The same test on each set, by whoever holds the patch. Lines: 95 %. "
+            "The wider the gap, the better the patch serves as a list of who was forgotten.",
+            "y_label": "share of the records",
+            "categories": [name for name, _, _ in bars],
+            "series": [
+                {
+                    "label": "gate fully open",
+                    "values": [share for _, share, _ in bars],
+                    "lower": [interval[0] for _, _, interval in bars],
+                    "upper": [interval[1] for _, _, interval in bars],
+                }
             ],
         }
     ]

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import sparse
 from scipy.optimize import linprog
 
 F64 = NDArray[np.float64]
@@ -25,7 +26,7 @@ def reconstruct(
     """Return a point [d] of {x : rows x ≤ bound} in the box [lower, upper], or None.
 
     `rows` [m, d], `bound` [m]. "sparse" has the least 1-norm of x - lower, "middle" is the centre
-    of the largest ball (2-norm) cut with the box (Chebyshev centre). None where the polytope is
+    of the largest ball (2-norm) within polytope and box (Chebyshev). None where the polytope is
     empty, a number is not finite, or the program is too large or takes too many steps.
     """
     rows, bound = np.asarray(rows, np.float64), np.asarray(bound, np.float64)
@@ -36,11 +37,14 @@ def reconstruct(
         return None
     box: list[tuple[float, float]] = [(lower, upper)] * d
     if aim == "sparse":
-        cost, a = np.ones(d), rows
+        cost, a = np.ones(d), sparse.csr_array(rows)
     else:
-        # A x + r ‖row‖ ≤ b, as large an r as there is
+        # A x + r ‖row‖ ≤ b and lower + r ≤ x ≤ upper - r, as large an r as there is
         cost = np.concatenate([np.zeros(d), [-1.0]])
-        a = np.concatenate([rows, np.linalg.norm(rows, axis=1)[:, None]], axis=1)
+        sides = sparse.vstack([sparse.eye_array(d), -sparse.eye_array(d)])
+        radius = np.concatenate([np.linalg.norm(rows, axis=1), np.ones(2 * d)])[:, None]
+        a = sparse.hstack([sparse.vstack([sparse.csr_array(rows), sides]), radius], format="csr")
+        bound = np.concatenate([bound, np.full(d, upper), np.full(d, -lower)])
         box = [*box, (0.0, upper - lower)]
     answer = linprog(
         cost, A_ub=a, b_ub=bound, bounds=box, method="highs", options={"maxiter": ITERATIONS}

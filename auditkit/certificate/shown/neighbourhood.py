@@ -13,14 +13,20 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.intervals import share_interval
-from auditkit.certificate.shown.sample import batches, choose, network_cost, patched_cost
+from auditkit.certificate.shown.sample import (
+    BUDGET,
+    batches,
+    choose,
+    network_cost,
+    patched_cost,
+)
 from auditkit.network.evaluate import logits
 
 F32 = NDArray[np.float32]
 
 LEVELS = (0.001, 0.003, 0.01, 0.03, 0.1)  # of the domain's width
 SHOWN_LEVEL = 0.01
-COPIES = 4
+COPIES = 4  # of a record, at most: more records tell more than more copies of them
 MOST_RECORDS = 200
 KINDS = ("gaussian", "uniform")
 TAG = 9101  # of the random numbers
@@ -53,11 +59,12 @@ def retention_curve(case: Case) -> Curve | None:
     assert case.records is not None
     submission = case.submission
     domain = submission.certificate.settings.domain
-    cost = (patched_cost(submission) + network_cost(submission.network)) * COPIES * len(LEVELS) * 2
+    cost = (patched_cost(submission) + network_cost(submission.network)) * len(LEVELS) * len(KINDS)
     rows = choose(len(case.records), MOST_RECORDS, cost, case.seed, TAG)
     x = case.records.x[rows]
+    copies = min(COPIES, max(1, BUDGET // (cost * len(x))))
     generator = np.random.default_rng([case.seed, TAG, 1])
-    shape = (len(x), COPIES, *x.shape[1:])
+    shape = (len(x), copies, *x.shape[1:])
     draws = {
         "gaussian": generator.standard_normal(shape, dtype=np.float32),
         "uniform": generator.random(shape, dtype=np.float32) * 2 - 1,
@@ -70,14 +77,14 @@ def retention_curve(case: Case) -> Curve | None:
     for kind in KINDS:
         for level in LEVELS:
             step = np.float32(level * domain.width) * draws[kind]
-            copies = np.clip(x[:, None] + step, domain.lower, domain.upper)
-            kept = _same(case, copies.reshape(-1, *x.shape[1:]))
+            noisy = np.clip(x[:, None] + step, domain.lower, domain.upper)
+            kept = _same(case, noisy.reshape(-1, *x.shape[1:]))
             if kept is None:
                 return None
-            share = kept.reshape(len(x), COPIES).mean(axis=1)
+            share = kept.reshape(len(x), copies).mean(axis=1)
             retained[kind].append(float(share.mean()))
             intervals[kind].append(share_interval(float(share.sum()), len(x)))
-    return Curve(LEVELS, retained, intervals, float(at_records.mean()), len(x), COPIES)
+    return Curve(LEVELS, retained, intervals, float(at_records.mean()), len(x), copies)
 
 
 def _same(case: Case, x: F32) -> NDArray[np.bool_] | None:

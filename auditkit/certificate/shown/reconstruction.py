@@ -80,9 +80,10 @@ def reconstruct_records(case: Case, reach: Reach) -> Reconstructions | None:
 
     everyone = case.records.x.reshape(len(case.records), -1).astype(np.float64)
     original = everyone[record]
-    other = _distances(original, everyone)
-    same = other == 0  # the record itself, and any copy of it
-    apart = _distances(made, everyone)
+    # the same number for the record itself and for any copy of it
+    who = _numbered(everyone)
+    same = who[record][:, None] == who
+    other, apart = _distances(original, everyone), _distances(made, everyone)
     return Reconstructions(
         record=record,
         made=made,
@@ -91,7 +92,7 @@ def reconstruct_records(case: Case, reach: Reach) -> Reconstructions | None:
         from_start=np.linalg.norm(guess.reshape(1, -1) - original, axis=1),
         from_other=np.where(same, np.inf, other).min(axis=1),
         found=same[np.arange(len(made)), apart.argmin(axis=1)],
-        candidates=len({row.tobytes() for row in everyone}),
+        candidates=int(who.max()) + 1,
         start=start,
     )
 
@@ -132,11 +133,11 @@ def _picture_shape(shape: tuple[int, ...]) -> tuple[int, int, int] | None:
 
 def _public(case: Case) -> tuple[F64 | None, str]:
     """Return records that are not to be forgotten, and what they are; unseen ones if there are."""
-    sets = dict(case.others())
+    sets, cost = dict(case.others()), network_cost(case.submission.network)
     for kind in ("unseen", "retained"):
         if kind in sets:
             x = sets[kind]
-            rows = choose(len(x), MOST_PUBLIC, 1, case.seed, TAG)
+            rows = choose(len(x), MOST_PUBLIC, cost, case.seed, TAG)
             return x[rows].astype(np.float64), f"the {kind} records"
     return None, "the middle of the domain"
 
@@ -172,6 +173,14 @@ def _into_region(network: Network, bits: Bits, starts: F64, lower: float, upper:
     return x
 
 
+def _numbered(rows: F64) -> Index:
+    """Return [N] numbers from 0 on, the same for equal rows."""
+    numbers: dict[bytes, int] = {}
+    found = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rows]
+    return np.array(found, dtype=np.int64)
+
+
 def _distances(one: F64, other: F64) -> F64:
-    """Return [K, N] the 2-norm of every difference of rows, exactly 0 for equal rows."""
-    return np.stack([np.linalg.norm(other - row, axis=1) for row in one])
+    """Return [K, N] the 2-norm of every difference of rows, to about seven digits."""
+    square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
+    return np.asarray(np.sqrt(np.maximum(square, 0)))

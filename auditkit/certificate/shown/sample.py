@@ -17,6 +17,7 @@ from auditkit.network.graph import Convolution, Network, constants
 Index = NDArray[np.int64]
 
 BUDGET = 8_000_000_000  # multiplications of one measurement
+CONVOLUTION = 4  # times as long for a multiplication, as convolutions move many numbers
 ROWS_AT_ONCE = 8_000_000  # numbers of a batch
 
 
@@ -27,7 +28,7 @@ def network_cost(network: Network) -> int:
         out = int(np.prod(network.shapes[index + 1]))
         weights = sum(int(np.size(c)) for c in constants(node.operator))
         if isinstance(node.operator, Convolution):
-            weights *= out // network.shapes[index + 1][0]
+            weights *= CONVOLUTION * out // network.shapes[index + 1][0]
         cost += max(weights, out)
     return cost
 

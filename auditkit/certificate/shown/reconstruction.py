@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.shown.reach import Reach
-from auditkit.certificate.shown.sample import Index, choose, network_cost
+from auditkit.certificate.shown.sample import Index, batches, choose, network_cost
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
@@ -29,6 +29,7 @@ STEPS = 100
 RELAXATION = 1.5  # of Polyak's step towards the known least value, 0; converges within (0, 2)
 STARTS = 4  # records whose mean is a start
 MOST_PUBLIC = 1000
+ROWS_AT_ONCE = 1024  # of the forgotten records, for distances
 TAG = 9103
 
 
@@ -75,14 +76,15 @@ def reconstruct_records(case: Case, reach: Reach) -> Reconstructions | None:
     if public is None:
         guess, starts = middle, np.repeat(middle, len(bits), axis=0)
     else:
-        guess, starts = public.mean(axis=0, keepdims=True), _nearest(network, bits, public)
+        guess, starts = public.mean(axis=0, keepdims=True), _nearest(case, bits, public)
     made = _into_region(network, bits, starts, domain.lower, domain.upper).reshape(len(bits), -1)
 
-    everyone = case.records.x.reshape(len(case.records), -1).astype(np.float64)
-    original = everyone[record]
+    examined = case.records.x[reach.forgotten.examined]
+    everyone = examined.reshape(len(examined), -1)
+    original = everyone[rows].astype(np.float64)
     # the same number for the record itself and for any copy of it
     who = _numbered(everyone)
-    same = who[record][:, None] == who
+    same = who[rows][:, None] == who
     other, apart = _distances(original, everyone), _distances(made, everyone)
     return Reconstructions(
         record=record,
@@ -142,12 +144,13 @@ def _public(case: Case) -> tuple[F64 | None, str]:
     return None, "the middle of the domain"
 
 
-def _nearest(network: Network, bits: Bits, public: F64) -> F64:
+def _nearest(case: Case, bits: Bits, public: F64) -> F64:
     """Return for each pattern the mean of the public records that violate it least."""
-    _, z = evaluate(network, public)
-    off, on = np.maximum(z, 0), np.maximum(-z, 0)
     ones = bits.astype(np.float64)
-    violation = on @ ones.T + off @ (1 - ones).T
+    violation = np.zeros((len(public), len(bits)))
+    for part in batches(case.submission, len(public)):
+        _, z = evaluate(case.submission.network, public[part])
+        violation[part] = np.maximum(-z, 0) @ ones.T + np.maximum(z, 0) @ (1 - ones).T
     nearest = np.argsort(violation, axis=0, kind="stable")[:STARTS]
     return np.asarray(public[nearest].mean(axis=0))
 
@@ -173,14 +176,18 @@ def _into_region(network: Network, bits: Bits, starts: F64, lower: float, upper:
     return x
 
 
-def _numbered(rows: F64) -> Index:
+def _numbered(rows: NDArray[np.float32]) -> Index:
     """Return [N] numbers from 0 on, the same for equal rows."""
     numbers: dict[bytes, int] = {}
     found = [numbers.setdefault(row.tobytes(), len(numbers)) for row in rows]
     return np.array(found, dtype=np.int64)
 
 
-def _distances(one: F64, other: F64) -> F64:
+def _distances(one: F64, other: NDArray[np.float32]) -> F64:
     """Return [K, N] the 2-norm of every difference of rows, to about seven digits."""
-    square = (one**2).sum(axis=1)[:, None] + (other**2).sum(axis=1) - 2 * one @ other.T
+    square = np.zeros((len(one), len(other)))
+    for start in range(0, len(other), ROWS_AT_ONCE):
+        part = other[start : start + ROWS_AT_ONCE].astype(np.float64)
+        square[:, start : start + ROWS_AT_ONCE] = (part**2).sum(axis=1) - 2 * one @ part.T
+    square += (one**2).sum(axis=1)[:, None]
     return np.asarray(np.sqrt(np.maximum(square, 0)))

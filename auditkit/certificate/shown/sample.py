@@ -18,7 +18,7 @@ Index = NDArray[np.int64]
 
 BUDGET = 8_000_000_000  # multiplications of one measurement
 CONVOLUTION = 4  # times as long for a multiplication, as convolutions move many numbers
-ROWS_AT_ONCE = 8_000_000  # numbers of a batch
+NUMBERS_AT_ONCE = 2_000_000  # of a batch's widest value; a convolution holds some times as many
 
 
 def network_cost(network: Network) -> int:
@@ -55,6 +55,6 @@ def batches(submission: Submission, count: int) -> Iterator[slice]:
     """Yield slices of inputs such that no array of a batch is large."""
     widest = max(int(np.prod(shape)) for shape in submission.network.shapes)
     widest = max(widest, submission.patch.units, submission.patch.gates)
-    size = max(1, min(2048, ROWS_AT_ONCE // widest))
+    size = max(1, min(2048, NUMBERS_AT_ONCE // widest))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

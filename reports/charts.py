@@ -226,6 +226,8 @@ def _curve(axes: Axes, chart: dict[str, Any]) -> None:
         )
     if log:
         axes.set_xscale("log")
+    if chart.get("shares"):
+        axes.set_ylim(-0.02, 1.02)  # the whole range of a share, so that little looks little
     for i, marker in enumerate((chart.get("markers") or [])[:4]):
         _upright(axes, marker["x"], marker["label"], i)
     axes.set_xlabel(_label(chart.get("x_label"), 60))

@@ -29,7 +29,7 @@ RECORD_SCHEMA = "auditkit/record/v1"
 OUTCOMES = ("pass", "fail", "inconclusive")
 CHECK_OUTCOMES = (*OUTCOMES, "not_run")
 SEVERITIES = ("failure", "limitation", "info")
-CHART_SECTIONS = ("certificate", "membership", "comparison", "threats")
+CHART_SECTIONS = ("certificate", "limits", "membership", "comparison", "threats")
 
 _points = list_of(maybe(number))
 _band = {"lower": maybe(_points), "upper": maybe(_points)}
@@ -52,6 +52,7 @@ CHART_SHAPES: dict[str, Shape] = {
         {"x": _points, "series": list_of(fields({"label": text, "y": _points}, _band))},
         {
             "log_x": maybe(boolean),
+            "shares": maybe(boolean),
             "markers": maybe(list_of(fields({"x": number, "label": text}))),
         },
     ),
@@ -206,6 +207,20 @@ ANNEX = fields(
             )
         ),
         "checks": maybe(list_of(fields({"id": text, "private": mapping}))),
+        "pairs": maybe(
+            list_of(
+                fields(
+                    {
+                        "id": anything,
+                        "reason": text,
+                        "range": list_of(number, 2),
+                        "original": list_of(number),
+                        "reconstruction": list_of(number),
+                    },
+                    {"shape": maybe(list_of(integer, 3))},
+                )
+            )
+        ),
     },
 )
 

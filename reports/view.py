@@ -91,9 +91,11 @@ class View:
     findings: tuple[Check, ...]
     not_run: tuple[Check, ...]
     passed: tuple[Check, ...]
+    limits: tuple[Check, ...]
     charts: dict[str, tuple[Chart, ...]]
     tables: tuple[RawTable, ...]
     comparison_tables: tuple[RawTable, ...]
+    limits_tables: tuple[RawTable, ...]
     comparison: tuple[CompareRow, ...]
     subject: tuple[tuple[str, Rows], ...]
     settings: Rows
@@ -129,14 +131,14 @@ def build(
         counts=_counts(checks),
         findings=tuple(sorted((c for c in checks if c.outcome in _OPEN), key=_urgency)),
         not_run=tuple(sorted((c for c in checks if c.outcome == "not_run"), key=_urgency)),
-        passed=tuple(c for c in checks if c.outcome == "pass"),
+        passed=tuple(c for c in checks if c.outcome == "pass" and not _is_limit(c)),
+        limits=tuple(c for c in checks if _is_limit(c)),
         charts=_charts(clean.get("charts") or []),
         tables=tuple(
-            _table(t, i) for i, t in enumerate(tables, 1) if t.get("section") != "comparison"
+            _table(t, i) for i, t in enumerate(tables, 1) if t.get("section") not in _OWN_TABLES
         ),
-        comparison_tables=tuple(
-            _table(t, i) for i, t in enumerate(tables, 1) if t.get("section") == "comparison"
-        ),
+        comparison_tables=_tables_of(tables, "comparison"),
+        limits_tables=_tables_of(tables, "limits"),
         comparison=_comparison(clean.get("comparison")),
         subject=_subject(clean.get("subject") or {}),
         settings=flatten(methods.get("settings") or {}, exact=True),
@@ -149,6 +151,7 @@ def build(
 
 
 _OPEN = ("fail", "inconclusive")
+_OWN_TABLES = ("comparison", "limits")  # shown in their chapters, not in the appendix
 _LISTS = (
     "inputs",
     "not_examined",
@@ -202,6 +205,15 @@ def _check(check: dict[str, Any], digest: str, index: int) -> Check:
         evidence=evidence[:MAX_EVIDENCE_ROWS],
         evidence_rest=max(0, len(evidence) - MAX_EVIDENCE_ROWS),
     )
+
+
+def _is_limit(check: Check) -> bool:
+    """Whether a check shows what no certificate can say; a failed one is a finding all the same."""
+    return check.id.startswith("limits.") and check.outcome in ("pass", "not_run")
+
+
+def _tables_of(tables: list[dict[str, Any]], section: str) -> tuple[RawTable, ...]:
+    return tuple(_table(t, i) for i, t in enumerate(tables, 1) if t.get("section") == section)
 
 
 def _urgency(check: Check) -> tuple[bool, bool, int]:

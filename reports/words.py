@@ -145,6 +145,16 @@ EVIDENCE_DIGEST = (
     "keys, without white space, in ASCII."
 )
 
+LIMITS = (
+    "A certificate speaks of regions. It does not say that the information is gone: the original "
+    "weights are still in the patched model, and whoever has the files can take the patch off. "
+    "What else it cannot say was measured here."
+)
+LIMITS_NOT_JUDGED = (
+    "These figures are shown and not judged: they make the audit neither pass nor fail. Whether "
+    "they are acceptable is for the reader to say."
+)
+
 NOT_A_DETERMINATION = (
     "This annex lists what the audit examined for each framework. It is not a determination of "
     "compliance. An output filter or a patch is a mitigation; it is not erasure."

@@ -70,7 +70,9 @@ def compare(
         _specification(
             sides,
             [
-                verify_submission(s, forget=records, retain=retain, policy=policy, seed=seed)
+                verify_submission(
+                    s, forget=records, retain=retain, policy=policy, seed=seed, measure=False
+                )
                 for s in sides
             ],
         ),

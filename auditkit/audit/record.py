@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from auditkit.audit.run import Findings
 
 RECORD_SCHEMA = "auditkit/record/v1"
+PICTURES = "pictures"  # of a check's private part: record and reconstruction side by side
 
 REFERENCES = (
     "Li, Wang, Yuan, Zhang: PRUNE. arXiv 2505.06520; Neural Networks 201 (2026).",
@@ -90,7 +91,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         "checks": [check.to_json() for check in checks],
         "comparison": _comparison(found),
         "charts": found.charts,
-        "tables": [] if membership is None else list(membership.tables),
+        "tables": [*found.tables, *([] if membership is None else membership.tables)],
         "not_examined": [*found.not_examined, *UNDETECTABLE],
         "assumptions": list(ASSUMPTIONS),
         "may_conclude": list(MAY),
@@ -111,14 +112,16 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
 
 def build_annex(found: Findings) -> dict[str, Any] | None:
     """Return what may identify a record, for the confidential annex; None when there is nothing."""
-    private = [
-        {"id": check.id, "private": plain(dict(check.private))}
-        for check in found.checks
-        if any(check.private.values())
-    ]
-    if not private:
+    private, pairs = [], []
+    for check in found.checks:
+        details = plain(dict(check.private))
+        pairs += details.pop(PICTURES, [])
+        if any(details.values()):
+            private.append({"id": check.id, "private": details})
+    if not private and not pairs:
         return None
-    return {"title": found.plan.title, "checks": private}
+    annex: dict[str, Any] = {"title": found.plan.title, "checks": private}
+    return {**annex, "pairs": pairs} if pairs else annex
 
 
 def architecture(network: Network) -> str:

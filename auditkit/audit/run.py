@@ -16,6 +16,7 @@ from auditkit.audit.compare import JUDGED, compare, recompute
 from auditkit.audit.membership import Membership, attack_submission
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
+from auditkit.audit.shown_charts import shown_charts, shown_tables
 from auditkit.audit.verdict import under_assertion
 from auditkit.certificate.submission import Submission, TamperError, read_submission
 from auditkit.certificate.verify import own_records, tampered, verify_submission
@@ -76,6 +77,7 @@ class Findings:
         self.comparison: Result | None = None
         self.assertion = plan.assertion or "erased"
         self.charts: list[dict[str, Any]] = []
+        self.tables: list[dict[str, Any]] = []
         self.not_examined: list[str] = []
         self.references: tuple[Network, ...] = ()
 
@@ -104,6 +106,11 @@ def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
     )  # fmt: skip
     checks = list(verified.checks)
     found.charts.extend(certificate_charts(verified))
+    settings = submission.certificate.settings
+    found.charts.extend(
+        shown_charts(verified, submission.certificate.assertion_radius, settings.domain.width)
+    )
+    found.tables.extend(shown_tables(verified))
     requested = forget if forget is not None else submission.forget
     checks += _compared(found, requested)
     checks += _attacked(found, requested, progress)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import binomtest
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.export_check import TOLERANCE, examine_export
 from auditkit.certificate.identity import record_digests
+from auditkit.certificate.intervals import share_interval
 from auditkit.certificate.openness import fully_open
 from auditkit.network.evaluate import logits
 from auditkit.network.scale import random_inputs, typical_activation
@@ -155,7 +155,7 @@ def locality(case: Case) -> CheckResult:
     for kind, x in case.others():
         opened = submission.patched.openness(x)
         reached, caught = int((opened > 0).sum()), int((opened == 1).sum())
-        low, high = _clopper_pearson(reached, len(x))
+        low, high = share_interval(reached, len(x))
         evidence[f"excess_reach_{kind}"] = reached / len(x)
         evidence[f"excess_reach_{kind}_n"] = len(x)
         evidence[f"excess_reach_{kind}_interval"] = [low, high]
@@ -242,7 +242,7 @@ def utility(case: Case) -> CheckResult:
     agree = int((before == after).sum())
     share = agree / len(x)
     floor = case.policy.least_retained_agreement
-    low, high = _clopper_pearson(agree, len(x))
+    low, high = share_interval(agree, len(x))
     if share < floor:
         outcome = Outcome.FAIL
     else:
@@ -274,9 +274,3 @@ def _ajar(case: Case) -> float:
     x = random_inputs(submission.network, domain.lower, domain.upper)
     opened = submission.patched.openness(x)
     return float(((opened > 0) & (opened < 1)).mean())
-
-
-def _clopper_pearson(hits: int, n: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a share (Clopper & Pearson 1934)."""
-    interval = binomtest(hits, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)

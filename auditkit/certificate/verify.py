@@ -14,6 +14,8 @@
 12. patch.export          patched.onnx is what model and patch make
 13. utility.retained      retained records keep their predictions
 
+Then what no certificate can say is measured (certificate/shown): those checks decide nothing.
+
 What the caller must still do: decide whether this policy is the right one, whether the list of
 records is the right list, and whether redirected outputs are what the law or the contract asks.
 """
@@ -28,6 +30,7 @@ import numpy as np
 from auditkit.certificate import judge_claims, judge_minimality, judge_patch
 from auditkit.certificate.case import Case, prepare
 from auditkit.certificate.policy import CHECKS, Policy, read_policy
+from auditkit.certificate.shown.checks import shown_checks, shown_not_run
 from auditkit.certificate.submission import (
     FORGET,
     Submission,
@@ -82,13 +85,15 @@ def verify_submission(
     policy: Policy | None = None,
     exact: bool = False,
     seed: int = 0,
+    measure: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Re-check every claim of a submission that could be read.
 
     `forget` is the auditor's own list and authoritative; `retain` and `holdout` show how far the
     gates reach beyond it. `exact` decides every claim in exact numbers, otherwise only those that
-    float64 leaves open; `progress` is told how many of these are done.
+    float64 leaves open; `progress` is told how many of these are done. `measure` adds what no
+    certificate can say, which decides nothing.
     """
     policy = policy or Policy()
     with np.errstate(all="ignore"):  # a hostile network overflows; what is NaN proves nothing
@@ -96,6 +101,8 @@ def verify_submission(
             submission, forget, retain, holdout, policy, seed, exact=exact, progress=progress
         )
         checks = [policy.apply(_titled(JUDGES[name](case))) for name in CHECKS]
+        if measure:
+            checks += shown_checks(case)
     details = {
         "spec": submission.certificate.settings.spec.value,
         "scope": submission.certificate.settings.scope.value,
@@ -173,6 +180,7 @@ def tampered(error: TamperError, policy: Policy) -> Result:
         else:
             check = not_run(name, TITLES[name], "the submission was changed and cannot be read")
         checks.append(policy.apply(check))
+    checks += shown_not_run("the submission was changed and cannot be read")
     return Result(tuple(checks))
 
 

@@ -25,6 +25,7 @@ _WORDS = {
     Outcome.INCONCLUSIVE: ("?", "?", "INCONCLUSIVE", "33"),
     Outcome.NOT_RUN: ("–", "-", "NOT RUN", "2"),
 }
+_SHOWN = ("•", "*", "SHOWN", "36")  # measured, and neither passed nor failed
 _WORD_COLUMNS = 2 + max(len(word) for _, _, word, _ in _WORDS.values())
 
 
@@ -68,7 +69,11 @@ def result_lines(result: Result, *, width: int | None = None) -> list[str]:
 
 def badge(outcome: Outcome, *, columns: int = 0) -> str:
     """Return symbol and word of an outcome, coloured where stdout is a terminal that wants it."""
-    symbol, plain_symbol, word, colour = _WORDS[outcome]
+    return _badge(_WORDS[outcome], columns)
+
+
+def _badge(words: tuple[str, str, str, str], columns: int) -> str:
+    symbol, plain_symbol, word, colour = words
     text = f"{symbol if _encodes(symbol) else plain_symbol} {word}".ljust(columns)
     return f"\x1b[{colour}m{text}\x1b[0m" if _colours() else text
 
@@ -80,18 +85,24 @@ def printable(text: str) -> str:
 
 def _check_lines(check: CheckResult, name_columns: int, width: int) -> list[str]:
     notes = []
-    if not check.required:
+    if not check.required and not _is_shown(check):
         notes.append("not required")
     if check.outcome is Outcome.FAIL and check.severity is not Severity.FAILURE:
         notes.append(check.severity.value)
     title = check.title + (f" ({', '.join(notes)})" if notes else "")
     name = printable(check.id).ljust(name_columns)
-    first = f"{badge(check.outcome, columns=_WORD_COLUMNS)}  {name}  "
+    words = _SHOWN if _is_shown(check) else _WORDS[check.outcome]
+    first = f"{_badge(words, _WORD_COLUMNS)}  {name}  "
     indent = " " * (_WORD_COLUMNS + name_columns + 4)
     room = max(30, width - len(indent))
     parts = [title, check.reason, _figures(check)]
     body = [row for part in parts if part for row in textwrap.wrap(printable(part), room)]
     return [first + body[0], *(indent + row for row in body[1:])]
+
+
+def _is_shown(check: CheckResult) -> bool:
+    """Whether a check says what was measured and judges nothing."""
+    return check.outcome is Outcome.PASS and check.severity is Severity.INFO and not check.required
 
 
 def _figures(check: CheckResult) -> str:
@@ -114,8 +125,11 @@ def _value(value: Any) -> str:
 
 def _tally(result: Result) -> str:
     names = {Outcome.PASS: "passed", Outcome.FAIL: "failed", Outcome.NOT_RUN: "not run"}
+    shown = sum(_is_shown(check) for check in result.checks)
     counts = {o: sum(check.outcome is o for check in result.checks) for o in Outcome}
+    counts[Outcome.PASS] -= shown
     parts = [f"{n} {names.get(o, o.value)}" for o, n in counts.items() if n]
+    parts += [f"{shown} shown"] if shown else []
     total = f"{len(result.checks)} check{'s' if len(result.checks) != 1 else ''}"
     return f"{total}: " + (", ".join(parts) or "none ran")
 

@@ -27,6 +27,10 @@ _ORDER = (
     "certificate.deployed",
     "patch.export",
     "utility.retained",
+    "limits.neighbourhood",
+    "limits.regions",
+    "limits.deletion-list",
+    "limits.reconstruction",
 )
 
 

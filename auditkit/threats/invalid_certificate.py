@@ -87,6 +87,7 @@ def verified(submission: Submission, evidence: Evidence, seed: int) -> Result:
         retain=evidence.retain,
         holdout=evidence.holdout,
         seed=seed,
+        measure=False,
     )
 
 

@@ -97,3 +97,66 @@ def test_broken_annexes(broken):
 
 def test_an_empty_annex(parse):
     assert "empty" in parse(reports.render_annex({})).all("main")[0]["text"]
+
+
+PAIR = {
+    "id": "record 3",
+    "reason": "reconstructed from its gate alone",
+    "shape": [1, 2, 3],
+    "range": [0.0, 255.0],
+    "original": [0, 51, 102, 153, 204, 255],
+    "reconstruction": [300, -1, 0, 0, 0, 255],
+}
+
+
+def decoded(address: str) -> tuple[int, int, int, bytes]:
+    """Width, height, kind of colour and raw rows of a picture."""
+    png = base64.b64decode(address.removeprefix("data:image/png;base64,"))
+    width, height, _, colour = struct.unpack(">IIBB", png[16:26])
+    [data] = re.findall(rb"IDAT(.*).{4}\x00\x00\x00\x00IEND", png, re.DOTALL)
+    return width, height, colour, zlib.decompress(data)
+
+
+def images(parse, *pairs) -> list[str]:
+    page = parse(reports.render_annex({"title": "t", "pairs": list(pairs)}))
+    return [e["attrs"]["src"] for e in page.all("img")]
+
+
+def test_a_pair_is_drawn_on_the_scale_of_the_domain(parse):
+    original, made = map(decoded, images(parse, PAIR))
+    assert original == (3, 2, 0, b"\0\x00\x33\x66\0\x99\xcc\xff")
+    assert made == (3, 2, 0, b"\0\xff\x00\x00\0\x00\x00\xff")  # clipped to the domain
+
+
+def test_three_channels_are_colours(parse):
+    pair = {**PAIR, "shape": [3, 1, 2]}
+    width, height, colour, raw = decoded(images(parse, pair)[0])
+    assert (width, height, colour) == (2, 1, 2)
+    assert raw == b"\0\x00\x66\xcc\x33\x99\xff"  # red, green, blue of one pixel, then the next
+
+
+def test_what_is_no_picture_is_bars(parse):
+    pair = {**PAIR, "shape": None, "range": [0, 1], "original": [0, 1], "reconstruction": [1, 0]}
+    width, height, _, raw = decoded(images(parse, pair)[0])
+    rows = [raw[y * (width + 1) + 1 : (y + 1) * (width + 1)] for y in range(height)]
+    half = width // 2
+    assert set(rows) == {b"\xff" * half + b"\0" * half}
+    many = {**pair, "original": [0.5] * 1000, "reconstruction": []}
+    assert len(images(parse, many)) == 2
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"shape": [1, 2, 2]},
+        {"shape": [2, 1, 3]},
+        {"shape": [1, 0, 0]},
+        {"shape": [1, -2, -3]},
+        {"range": [1, 1]},
+        {"range": [0, float("nan")]},
+        {"shape": [1, 1, 5000]},
+    ],
+)
+def test_a_pair_that_is_no_picture_is_refused(wrong):
+    with pytest.raises(reports.RecordError, match="pairs"):
+        reports.render_annex({"pairs": [{**PAIR, **wrong}]})

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
+from auditkit.certificate.history import derive_patch
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
 from auditkit.network.interval import logit_difference_ceiling
 from auditkit.patch.gates import OffsetKind
-from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
 
@@ -236,8 +236,14 @@ def _offset_differences(case: Case) -> NDArray[np.float64]:
     matched, submission = case.matched, case.submission
     assert matched is not None
     table, records = submission.patch.table, matched.records
-    request = Request(records.x.astype(submission.network.dtype), records.y)
-    made = make_patch(submission.network, request, submission.certificate.settings)
+    made = derive_patch(
+        submission.network,
+        submission.certificate.requests,
+        records,
+        matched.digests,
+        submission.certificate.settings,
+        None,
+    )
     expected = np.full((len(records), submission.network.classes), np.nan)
     for index, (group, member) in enumerate(
         zip(made.assignment.group, made.assignment.member, strict=True)

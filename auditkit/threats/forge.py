@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from auditkit.certificate import history
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.prove import prove
 from auditkit.certificate.statement import Certificate, Claim
@@ -22,7 +23,6 @@ from auditkit.certificate.submission import (
 )
 from auditkit.network.evaluate import logits
 from auditkit.patch.gates import Group, OffsetKind, Patch
-from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records
 
@@ -72,21 +72,18 @@ def remake(
     """
     if settings.sharpness is None:
         raise ValueError("the sharpness is still to be resolved")
-    x = records.x.astype(honest.network.dtype)
+    requests, offsets = honest.certificate.requests, honest.patch.table.offset
     targets = None
-    if settings.spec is not Spec.REDIRECT:
-        offsets = honest.patch.table.offset
+    if settings.spec is Spec.NEUTRALISE:
+        targets = offsets[0]
+    elif settings.spec is Spec.REFERENCE:
         targets = offsets[np.arange(len(records)) % len(offsets)]
-    made = make_patch(honest.network, Request(x, records.y), settings, targets=targets)
+    made = history.derive_patch(honest.network, requests, records, digests, settings, targets)
     proved = prove(honest.network, made, records, digests, settings)
-    active = replace(
-        honest.certificate.requests[0],
-        groups=tuple(group.name for group in made.patch.groups),
-    )
     certificate = replace(
         honest.certificate,
         settings=settings,
-        requests=(active,),
+        requests=history.with_groups(requests, made, digests),
         claims=proved.claims,
         unclaimed=proved.unclaimed,
     )

@@ -1,0 +1,363 @@
+"""A further request on a model that has patches, and the withdrawal of one that it has.
+
+Network, settings and key are those of the earlier submission. The patch is derived anew from the
+requests that are then active, and every claim is proved again on all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.certificate.history import (
+    active,
+    active_records,
+    derive_patch,
+    history_faults,
+    new_request,
+)
+from auditkit.certificate.identity import record_digests
+from auditkit.certificate.make import Made, history_targets, make_submission
+from auditkit.certificate.statement import Request
+from auditkit.certificate.submission import MODELS, Submission
+from auditkit.errors import UsageError
+from auditkit.network.graph import Network
+from auditkit.patch.gates import Patch
+from auditkit.patch.settings import Method, Spec
+from auditkit.records import Name, Records
+
+F64 = NDArray[np.float64]
+
+SAME_OFFSET = 1e-3  # relative: another machine sums in another order
+
+
+@dataclass(frozen=True, eq=False)
+class Earlier:
+    """An earlier submission with the records of its active requests, each once, under its key."""
+
+    submission: Submission
+    records: Records
+    digests: tuple[str, ...]
+
+    @property
+    def requests(self) -> tuple[Request, ...]:
+        return self.submission.certificate.requests
+
+    @property
+    def key(self) -> bytes:
+        assert self.records.key is not None
+        return self.records.key
+
+
+def earlier_history(submission: Submission, given: Records | None) -> Earlier:
+    """Return what a further step builds on; `given` are the records where they are withheld.
+
+    Raises UsageError when records or key are missing, or submission and records do not agree.
+    """
+    place = str(submission.directory)
+    records = given if given is not None else submission.forget
+    if records is None or records.key is None:
+        raise UsageError(
+            place,
+            expected="the forgotten records of its requests, with their key",
+            found="no records" if records is None else "records without the key",
+            remedy="give the file that was written with --withhold-to, as --onto-forget",
+        )
+    faults = history_faults(submission.certificate)
+    if faults:
+        raise UsageError(
+            place, expected="a list of requests that hangs together", found=faults[0],
+            remedy="start again from the original model",
+        )  # fmt: skip
+    digests = record_digests(records, records.key)
+    wanted = active_records(submission.certificate.requests)
+    rows = {digest: row for row, digest in reversed(list(enumerate(digests)))}
+    lacking = sum(digest not in rows for digest in wanted)
+    if lacking or set(rows) - set(wanted):
+        raise UsageError(
+            place,
+            expected="just the records of its active requests",
+            found=f"{lacking} missing and {len(set(rows) - set(wanted))} in no active request",
+            remedy="give the records that the submission was made for, with its key",
+        )
+    return Earlier(submission, records.take([rows[digest] for digest in wanted]), wanted)
+
+
+def add_request(
+    earlier: Earlier,
+    forget: Records,
+    out: Path,
+    *,
+    reference: Records | None = None,
+    reference_network: Network | None = None,
+    withhold_to: Path | None = None,
+    replace_out: bool = False,
+) -> Made:
+    """Write to `out` the submission with one request more, for the records `forget`.
+
+    `reference` and `reference_network` give the target vectors of the new records, where the
+    specification is `reference`; earlier ones stay. Raises UsageError as `make_submission` does,
+    and when these records were asked for already.
+    """
+    named = record_digests(forget, earlier.key)
+    last = earlier.requests[-1]
+    for request in active(earlier.requests):
+        if set(request.records) == set(named):
+            raise UsageError(
+                "--forget", expected="records that were not asked for already",
+                found=f"those of {request.id}", remedy="give the records of the new request",
+            )  # fmt: skip
+    requests = (*earlier.requests, new_request(named, last.id))
+    records = _merged(earlier, forget, named)
+    return _remake(
+        earlier, requests, records, out, reference, reference_network, withhold_to, replace_out
+    )
+
+
+def withdraw_request(
+    earlier: Earlier,
+    name: str,
+    out: Path,
+    *,
+    reference: Records | None = None,
+    reference_network: Network | None = None,
+    withhold_to: Path | None = None,
+    replace_out: bool = False,
+) -> Made:
+    """Write to `out` the submission without the request `name`: no gate, no claim, no record.
+
+    Its keyed digests stay in the list, so that the history can be read. Raises UsageError when
+    there is no such active request, or no other.
+    """
+    names = [request.id for request in active(earlier.requests)]
+    if name not in names:
+        raise UsageError(
+            f"--withdraw {name}", expected=f"an active request: {', '.join(names)}",
+            found="none of that name", remedy="name one of these",
+        )  # fmt: skip
+    if len(names) == 1:
+        raise UsageError(
+            f"--withdraw {name}", expected="another active request that stays",
+            found="this one alone", remedy="without a patch there is nothing to hand over: "
+            "the original model is what is left",
+        )  # fmt: skip
+    requests = tuple(
+        replace(r, status="withdrawn", groups=()) if r.id == name else r for r in earlier.requests
+    )
+    wanted = set(active_records(requests))
+    records = earlier.records.take(np.array([d in wanted for d in earlier.digests]))
+    return _remake(
+        earlier, requests, records, out, reference, reference_network, withhold_to, replace_out
+    )
+
+
+def _remake(
+    earlier: Earlier,
+    requests: tuple[Request, ...],
+    records: Records,
+    out: Path,
+    reference: Records | None,
+    reference_network: Network | None,
+    withhold_to: Path | None,
+    replace_out: bool,
+) -> Made:
+    submission = earlier.submission
+    settings = submission.certificate.settings
+    if submission.forget is None and withhold_to is None:
+        raise UsageError(
+            "--withhold-to",
+            expected="a file for the records, which the earlier submission withholds",
+            found="none",
+            remedy="name one, so that they are not handed over now",
+        )
+    known = _standing_targets(earlier)
+    source = (reference, reference_network)
+    if settings.spec is Spec.NEUTRALISE and source != (None, None):
+        raise UsageError(
+            "--reference", expected="none: the vector is settled by the submission",
+            found="another", remedy="leave it out",
+        )  # fmt: skip
+    _refuse_other_patch(earlier, known)
+    targets = known
+    if settings.spec is Spec.REFERENCE:
+        targets = _targets(earlier, known, requests, records, reference, reference_network)
+    files = {
+        name: (submission.directory / name).read_bytes()
+        for name in MODELS
+        if name in submission.files
+    }
+    try:
+        return make_submission(
+            submission.network,
+            records,
+            settings,
+            out,
+            assertion=submission.certificate.assertion,
+            key=earlier.key,
+            model_files=files,
+            withhold_to=withhold_to,
+            requests=requests,
+            targets=targets,
+            replace=replace_out,
+        )
+    except UsageError as error:
+        lacking = 0 if targets is None else int(np.isnan(np.atleast_2d(targets)).any(axis=1).sum())
+        if error.subject != "patch" or not lacking:
+            raise
+        raise UsageError(
+            "--reference or --reference-model",
+            expected=f"target vectors for {lacking} record(s) that have none in the patch",
+            found="none" if source == (None, None) else error.found,
+            remedy="give what the submission was made with",
+        ) from error
+
+
+def _standing_targets(earlier: Earlier) -> F64 | None:
+    """Return the target vectors of the earlier patch: [C], or [N, C] with NaN where unknown."""
+    submission = earlier.submission
+    settings, table = submission.certificate.settings, submission.patch.table
+    if settings.spec is Spec.REDIRECT or settings.method is Method.SUPPRESS:
+        return None
+    if settings.spec is Spec.NEUTRALISE:
+        if not len(table.offset) or (table.offset != table.offset[0]).any():
+            raise UsageError(
+                str(submission.directory), expected="one target vector for all",
+                found="several", remedy="start again from the original model",
+            )  # fmt: skip
+        return np.asarray(table.offset[0])
+    known = np.full((len(earlier.digests), submission.network.classes), np.nan)
+    place = {digest: row for row, digest in enumerate(earlier.digests)}
+    for claim in submission.certificate.claims:
+        if claim.record in place and claim.member is not None:
+            gate = submission.patch.find(claim.group, claim.member)
+            if gate is not None:
+                known[place[claim.record]] = table.offset[table.group[gate]]
+    return known
+
+
+def _targets(
+    earlier: Earlier,
+    known: F64 | None,
+    requests: Sequence[Request],
+    records: Records,
+    reference: Records | None,
+    reference_network: Network | None,
+) -> F64:
+    """Return [N, C] for `records`: what the patch has, else what the reference gives.
+
+    Where a record has both it is the vector that comes first in order, so that the order of the
+    requests does not matter.
+    """
+    submission = earlier.submission
+    assert known is not None
+    digests = record_digests(records, earlier.key)
+    standing = dict(zip(earlier.digests, known.tolist(), strict=True))
+    unknown = {digest for digest in digests if digest not in standing}
+    unknown |= {earlier.digests[row] for row in np.flatnonzero(np.isnan(known).any(axis=1))}
+    added = set(requests[-1].records) if len(requests) > len(earlier.requests) else set()
+    given: F64 | None = None
+    if reference is not None or reference_network is not None:
+        asking = [r for r in requests if unknown & set(r.records) or set(r.records) == added]
+        try:
+            given = history_targets(
+                submission.network, records, digests, asking, submission.certificate.settings,
+                reference, reference_network,
+            )  # fmt: skip
+        except ValueError as error:
+            raise UsageError(
+                "--reference", expected="references for every request", found=str(error),
+                remedy="give more unseen records, or --reference-model",
+            ) from error  # fmt: skip
+    none = [np.nan] * submission.network.classes
+    result = []
+    for row, digest in enumerate(digests):
+        old = standing.get(digest, none)
+        new = none if given is None else given[row].tolist()
+        if digest in added and not np.isnan([old, new]).any():
+            result.append(min(old, new))
+        else:
+            result.append(new if np.isnan(old).any() else old)
+    return np.array(result)
+
+
+def _refuse_other_patch(earlier: Earlier, known: F64 | None) -> None:
+    """Raise UsageError unless the earlier patch is the one that its own requests give."""
+    submission = earlier.submission
+    try:
+        made = derive_patch(
+            submission.network,
+            earlier.requests,
+            earlier.records,
+            earlier.digests,
+            submission.certificate.settings,
+            known,
+        )
+    except ValueError as error:
+        if known is not None and np.isnan(known).any():
+            return  # some vectors are not in the patch: `make_submission` says what is missing
+        found = str(error)
+    else:
+        if _alike(made.patch, submission.patch):
+            return
+        found = "other groups, gates or offsets"
+    raise UsageError(
+        str(submission.directory),
+        expected="the patch that its settings give for its requests",
+        found=found,
+        remedy="make it anew from the original model: what was made elsewhere cannot be added to",
+    )
+
+
+def _alike(one: Patch, other: Patch) -> bool:
+    if [g.name for g in one.groups] != [g.name for g in other.groups]:
+        return False
+    for a, b in zip(one.groups, other.groups, strict=True):
+        if not np.array_equal(a.patterns, b.patterns) or a.offset.shape != b.offset.shape:
+            return False
+        if not np.allclose(a.offset, b.offset, rtol=SAME_OFFSET, atol=SAME_OFFSET):
+            return False
+    return True
+
+
+def _merged(earlier: Earlier, forget: Records, named: Sequence[str]) -> Records:
+    """Return the earlier records and those of `forget` that are new, each once."""
+    rows = {digest: row for row, digest in reversed(list(enumerate(named)))}
+    known = set(earlier.digests)
+    fresh = sorted(row for digest, row in rows.items() if digest not in known)
+    added, digests = forget.take(fresh), [named[row] for row in fresh]
+    old = earlier.records
+    return replace(
+        old,
+        x=np.concatenate([old.x, added.x]),
+        y=np.concatenate([old.y, added.y]),
+        id=_names(old.id, added.id, earlier.digests, digests, unique=True),
+        subject=_names(old.subject, added.subject, earlier.digests, digests, unique=False),
+    )
+
+
+def _names(
+    old: tuple[Name, ...] | None,
+    added: tuple[Name, ...] | None,
+    earlier: Sequence[str],
+    digests: Sequence[str],
+    *,
+    unique: bool,
+) -> tuple[Name, ...] | None:
+    """Return ids or subjects of both; a record without one has itself for one."""
+    if old is None and added is None:
+        return None
+    first = old if old is not None else tuple(f"record-{d[:16]}" for d in earlier)
+    second = added if added is not None else tuple(f"record-{d[:16]}" for d in digests)
+    both = (*first, *second)
+    if len({type(name) for name in both}) > 1:
+        both = tuple(str(name) for name in both)
+    if unique and len(set(both)) < len(both):
+        raise UsageError(
+            "--forget", expected="ids that the earlier records do not have",
+            found="one that is another record's", remedy="give each record its own",
+        )  # fmt: skip
+    return both

@@ -22,7 +22,7 @@ from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records
 from auditkit.results import Outcome
 from tests.certificate.conftest import KEY, World, small_world
-from tests.certificate.test_verify import outcomes, rewrite
+from tests.certificate.test_verify import outcomes
 
 BYTES = ("patch.safetensors", "patched.onnx")
 WIDE = Policy(excess_reach=1.0)
@@ -103,6 +103,7 @@ def near(world: World, records: Records, row: int) -> Records:
     tries = np.clip(records.x[row] + steps, 0, 1).astype(np.float32)
     same = (pattern(world.network, tries.astype(np.float64)) == bits).all(axis=1)
     same &= (tries != records.x[row]).any(axis=1)
+    assert same.any()
     return Records(tries[same][:1], records.y[row : row + 1])
 
 
@@ -352,6 +353,28 @@ def _without_gates(two: Submission) -> dict:
     return {"patch": Patch(groups, two.patch.classes, two.patch.units)}
 
 
+def _moved(two: Submission) -> dict:
+    """A record of the one request is said to be of the other, names and claims made to agree."""
+    first, second = two.certificate.requests
+    moved = next(c.record for c in two.certificate.claims if c.group in own_groups(two, 0))
+    assert moved is not None
+    kept, more = tuple(d for d in first.records if d != moved), (*second.records, moved)
+    one = request_id(kept, None)
+    requests = (
+        dataclasses.replace(first, records=kept, id=one),
+        dataclasses.replace(
+            second,
+            records=more,
+            groups=tuple(sorted({*second.groups, *first.groups})),
+            id=request_id(more, one),
+            parent=one,
+        ),
+    )
+    certificate = dataclasses.replace(two.certificate, requests=requests)
+    assert not history_faults(certificate)
+    return {"certificate": certificate}
+
+
 FORGERIES: dict[str, tuple[Callable[[Submission], dict], str]] = {
     "status flipped": (
         lambda t: {"certificate": relist(t, 0, status="withdrawn")},
@@ -387,14 +410,7 @@ FORGERIES: dict[str, tuple[Callable[[Submission], dict], str]] = {
         lambda t: {"certificate": relist(t, 1, records=t.certificate.requests[1].records[1:])},
         "submission.binding",
     ),
-    "a record moved to the other request": (
-        lambda t: {
-            "certificate": dataclasses.replace(
-                relist(t, 1, records=t.certificate.requests[1].records[1:]),
-            )
-        },
-        "submission.binding",
-    ),
+    "a record moved to the other request": (_moved, "patch.scope"),
     "another name": (lambda t: {"certificate": relist(t, 1, id="request-2")}, "submission.binding"),
     "one name twice": (
         lambda t: {"certificate": relist(t, 1, id=t.certificate.requests[0].id)},

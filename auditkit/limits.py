@@ -21,6 +21,8 @@ JSON_BYTES: Final = 64 * MIB
 """certificate.json, model.json and the other documents: a few kilobytes a record."""
 RECORDS_BYTES: Final = GIB
 """A file of records; 60,000 MNIST images are 188 MB in float32."""
+REQUESTS: Final = 10_000
+"""Deletion requests in one certificate; the patch of each is derived by itself."""
 DIRECTORY_FILES: Final = 64
 """Files in one submission; the format names eight."""
 

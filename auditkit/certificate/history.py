@@ -169,6 +169,7 @@ def owed_gates(submission: Submission, records: Records, digests: Sequence[str])
     table, groups = submission.patch.table, submission.patch.groups
     stored = table.source[table.group]
     index = {group.name: number for number, group in enumerate(groups)}
+    ungated = set(table.source[table.always].tolist())
     opened = fully_open(submission, records.x)
     rows: dict[str, list[int]] = {}
     for row, digest in enumerate(digests):
@@ -182,8 +183,7 @@ def owed_gates(submission: Submission, records: Records, digests: Sequence[str])
             number = index.get(name)
             gates = np.flatnonzero(stored == number) if number is not None else np.zeros(0, int)
             owed[gates] |= here[gates]
-            acts_everywhere = number is not None and not len(groups[number].patterns)
-            if not here[gates].any() and not (acts_everywhere and mine):
+            if not here[gates].any() and not (number in ungated and mine):
                 idle.append((request.id, name))
     return Owed(owed, tuple(idle))
 

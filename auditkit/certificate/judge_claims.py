@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
-from auditkit.certificate.history import derive_patch
+from auditkit.certificate.history import active, derive_patch
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
 from auditkit.network.interval import logit_difference_ceiling
@@ -361,6 +361,13 @@ def _judged(
     if slack is not None and len(slack):
         figures["slack_min"] = float(slack.min())
         figures["slack_median"] = float(np.median(slack))
+    requests = active(case.submission.certificate.requests)
+    if len(requests) > 1:
+        held = {row["record"] for row in rows if row["verdict"] == "proved"}
+        figures["requests"] = {
+            r.id: {"proved": sum(d in held for d in r.records), "records": len(r.records)}
+            for r in requests
+        }
     figures["records"] = rows
     return CheckResult(
         name,

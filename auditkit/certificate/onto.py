@@ -31,6 +31,7 @@ from auditkit.patch.settings import Method, Spec
 from auditkit.records import Name, Records
 
 F64 = NDArray[np.float64]
+Source = tuple[Records | None, Network | None]  # unseen records, or a model that saw none
 
 SAME_OFFSET = 1e-3  # relative: another machine sums in another order
 
@@ -113,9 +114,8 @@ def add_request(
             )  # fmt: skip
     requests = (*earlier.requests, new_request(named, last.id))
     records = _merged(earlier, forget, named)
-    return _remake(
-        earlier, requests, records, out, reference, reference_network, withhold_to, replace_out
-    )
+    source = (reference, reference_network)
+    return _remake(earlier, requests, records, out, source, withhold_to, replace_out)
 
 
 def withdraw_request(
@@ -150,9 +150,8 @@ def withdraw_request(
     )
     wanted = set(active_records(requests))
     records = earlier.records.take(np.array([d in wanted for d in earlier.digests]))
-    return _remake(
-        earlier, requests, records, out, reference, reference_network, withhold_to, replace_out
-    )
+    source = (reference, reference_network)
+    return _remake(earlier, requests, records, out, source, withhold_to, replace_out)
 
 
 def _remake(
@@ -160,8 +159,7 @@ def _remake(
     requests: tuple[Request, ...],
     records: Records,
     out: Path,
-    reference: Records | None,
-    reference_network: Network | None,
+    source: Source,
     withhold_to: Path | None,
     replace_out: bool,
 ) -> Made:
@@ -175,16 +173,21 @@ def _remake(
             remedy="name one, so that they are not handed over now",
         )
     known = _standing_targets(earlier)
-    source = (reference, reference_network)
     if settings.spec is Spec.NEUTRALISE and source != (None, None):
         raise UsageError(
             "--reference", expected="none: the vector is settled by the submission",
             found="another", remedy="leave it out",
         )  # fmt: skip
+    if settings.spec is Spec.REFERENCE and known is not None and np.isnan(known).any():
+        unknown = {earlier.digests[row] for row in np.flatnonzero(np.isnan(known).any(axis=1))}
+        asking = [r for r in active(earlier.requests) if unknown & set(r.records)]
+        given = _given_targets(earlier, asking, earlier.records, source)
+        known = np.where(np.isnan(known), given, known)
     _refuse_other_patch(earlier, known)
     targets = known
-    if settings.spec is Spec.REFERENCE:
-        targets = _targets(earlier, known, requests, records, reference, reference_network)
+    if settings.spec is Spec.REFERENCE and known is not None:
+        new = requests[-1] if len(requests) > len(earlier.requests) else None
+        targets = _with_new(earlier, known, new, records, source)
     files = {
         name: (submission.directory / name).read_bytes()
         for name in MODELS
@@ -239,48 +242,42 @@ def _standing_targets(earlier: Earlier) -> F64 | None:
     return known
 
 
-def _targets(
-    earlier: Earlier,
-    known: F64 | None,
-    requests: Sequence[Request],
-    records: Records,
-    reference: Records | None,
-    reference_network: Network | None,
+def _given_targets(
+    earlier: Earlier, asking: Sequence[Request], records: Records, source: Source
 ) -> F64:
-    """Return [N, C] for `records`: what the patch has, else what the reference gives.
+    """Return [N, C]: what the reference gives for the records of `asking`, NaN for any other."""
+    submission = earlier.submission
+    if source == (None, None) or not asking:
+        return np.full((len(records), submission.network.classes), np.nan)
+    digests, settings = record_digests(records, earlier.key), submission.certificate.settings
+    try:
+        found = history_targets(submission.network, records, digests, asking, settings, *source)
+    except ValueError as error:
+        raise UsageError(
+            "--reference", expected="references for every record that needs one",
+            found=str(error), remedy="give more unseen records, or --reference-model",
+        ) from error  # fmt: skip
+    assert found is not None
+    return found
+
+
+def _with_new(
+    earlier: Earlier, known: F64, new: Request | None, records: Records, source: Source
+) -> F64:
+    """Return [N, C] for `records`: what the patch has, else what the reference gives `new`.
 
     Where a record has both it is the vector that comes first in order, so that the order of the
     requests does not matter.
     """
-    submission = earlier.submission
-    assert known is not None
-    digests = record_digests(records, earlier.key)
+    given = _given_targets(earlier, () if new is None else (new,), records, source)
     standing = dict(zip(earlier.digests, known.tolist(), strict=True))
-    unknown = {digest for digest in digests if digest not in standing}
-    unknown |= {earlier.digests[row] for row in np.flatnonzero(np.isnan(known).any(axis=1))}
-    added = set(requests[-1].records) if len(requests) > len(earlier.requests) else set()
-    given: F64 | None = None
-    if reference is not None or reference_network is not None:
-        asking = [r for r in requests if unknown & set(r.records) or set(r.records) == added]
-        try:
-            given = history_targets(
-                submission.network, records, digests, asking, submission.certificate.settings,
-                reference, reference_network,
-            )  # fmt: skip
-        except ValueError as error:
-            raise UsageError(
-                "--reference", expected="references for every request", found=str(error),
-                remedy="give more unseen records, or --reference-model",
-            ) from error  # fmt: skip
-    none = [np.nan] * submission.network.classes
     result = []
-    for row, digest in enumerate(digests):
-        old = standing.get(digest, none)
-        new = none if given is None else given[row].tolist()
-        if digest in added and not np.isnan([old, new]).any():
-            result.append(min(old, new))
+    for digest, vector in zip(record_digests(records, earlier.key), given.tolist(), strict=True):
+        old = standing.get(digest, vector)
+        if np.isnan(old).any() or np.isnan(vector).any():
+            result.append(vector if np.isnan(old).any() else old)
         else:
-            result.append(new if np.isnan(old).any() else old)
+            result.append(min(old, vector))
     return np.array(result)
 
 

@@ -563,6 +563,25 @@ def test_drawn_references_do_not_depend_on_the_order(wide_world: World, tmp_path
     assert made[0] == made[1]
 
 
+def test_the_models_files_stay_as_they_were(wide_world: World, tmp_path: Path):
+    first = wide_world.submit(tmp_path / "a", native=True)
+    add_request(earlier_history(first, None), wide_world.others.take([0]), tmp_path / "b")
+    both = load_submission(tmp_path / "b")
+    for name in ("model.json", "model.safetensors"):
+        assert (both.directory / name).read_bytes() == (first.directory / name).read_bytes()
+    assert verify_submission(both, policy=WIDE).outcome is Outcome.PASS
+
+
+def test_a_list_given_in_another_order_is_the_same_list(wide_world: World, tmp_path: Path):
+    """Clusters depend on the order of records; the certificate's counts, not the auditor's."""
+    owner = Owner(wide_world, tmp_path, scope="cluster", clusters=2)
+    both = owner.history(*two_requests(wide_world, "apart"))
+    assert both.forget is not None
+    shuffled = both.forget.take(np.random.default_rng(0).permutation(len(both.forget)))
+    result = verify_submission(both, forget=shuffled, policy=WIDE)
+    assert result.outcome is Outcome.PASS, outcomes(result)
+
+
 def test_ids_and_subjects_of_both_are_kept(wide_world: World, tmp_path: Path):
     owner = Owner(wide_world, tmp_path)
     a, b = two_requests(wide_world, "apart")

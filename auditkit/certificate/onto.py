@@ -178,16 +178,11 @@ def _remake(
             "--reference", expected="none: the vector is settled by the submission",
             found="another", remedy="leave it out",
         )  # fmt: skip
-    if settings.spec is Spec.REFERENCE and known is not None and np.isnan(known).any():
-        unknown = {earlier.digests[row] for row in np.flatnonzero(np.isnan(known).any(axis=1))}
-        asking = [r for r in active(earlier.requests) if unknown & set(r.records)]
-        given = _given_targets(earlier, asking, earlier.records, source)
-        known = np.where(np.isnan(known), given, known)
-    _refuse_other_patch(earlier, known)
     targets = known
-    if settings.spec is Spec.REFERENCE and known is not None:
-        new = requests[-1] if len(requests) > len(earlier.requests) else None
-        targets = _with_new(earlier, known, new, records, source)
+    if settings.spec is Spec.REFERENCE:
+        assert known is not None
+        known, targets = _vectors(earlier, known, requests, records, source)
+    _refuse_other_patch(earlier, known)
     files = {
         name: (submission.directory / name).read_bytes()
         for name in MODELS
@@ -242,16 +237,44 @@ def _standing_targets(earlier: Earlier) -> F64 | None:
     return known
 
 
-def _given_targets(
-    earlier: Earlier, asking: Sequence[Request], records: Records, source: Source
-) -> F64:
-    """Return [N, C]: what the reference gives for the records of `asking`, NaN for any other."""
-    submission = earlier.submission
-    if source == (None, None) or not asking:
-        return np.full((len(records), submission.network.classes), np.nan)
-    digests, settings = record_digests(records, earlier.key), submission.certificate.settings
+def _vectors(
+    earlier: Earlier,
+    known: F64,
+    requests: Sequence[Request],
+    records: Records,
+    source: Source,
+) -> tuple[F64, F64]:
+    """Return the target vectors of the earlier records and of `records`, NaN where unknown.
+
+    A reference that gives what the patch has gives all of it, so that the vectors depend on which
+    requests are active and on nothing else. With another one, the vectors of the patch stay.
+    """
+    before = active(earlier.requests)
+    unknown = np.isnan(known).any(axis=1)
     try:
-        found = history_targets(submission.network, records, digests, asking, settings, *source)
+        given = _given(earlier, before, earlier.records, source)
+        if source != (None, None) and np.array_equal(given[~unknown], known[~unknown]):
+            return given, _given(earlier, active(requests), records, source)
+        filled = np.where(unknown[:, None], given, known)
+    except UsageError:
+        filled = known  # too few references for all: perhaps enough for the new request
+    standing = dict(zip(earlier.digests, filled.tolist(), strict=True))
+    added = requests[len(earlier.requests) :]
+    fresh = _given(earlier, added, records, source)
+    digests = record_digests(records, earlier.key)
+    rows = [standing.get(d, v) for d, v in zip(digests, fresh.tolist(), strict=True)]
+    result = np.array(rows, dtype=np.float64)
+    return filled, np.where(np.isnan(result), fresh, result)
+
+
+def _given(earlier: Earlier, requests: Sequence[Request], records: Records, source: Source) -> F64:
+    """Return [N, C]: what the reference gives for the records of `requests`, else NaN."""
+    network, settings = earlier.submission.network, earlier.submission.certificate.settings
+    if source == (None, None) or not requests:
+        return np.full((len(records), network.classes), np.nan)
+    digests = record_digests(records, earlier.key)
+    try:
+        found = history_targets(network, records, digests, requests, settings, *source)
     except ValueError as error:
         raise UsageError(
             "--reference", expected="references for every record that needs one",
@@ -259,26 +282,6 @@ def _given_targets(
         ) from error  # fmt: skip
     assert found is not None
     return found
-
-
-def _with_new(
-    earlier: Earlier, known: F64, new: Request | None, records: Records, source: Source
-) -> F64:
-    """Return [N, C] for `records`: what the patch has, else what the reference gives `new`.
-
-    Where a record has both it is the vector that comes first in order, so that the order of the
-    requests does not matter.
-    """
-    given = _given_targets(earlier, () if new is None else (new,), records, source)
-    standing = dict(zip(earlier.digests, known.tolist(), strict=True))
-    result = []
-    for digest, vector in zip(record_digests(records, earlier.key), given.tolist(), strict=True):
-        old = standing.get(digest, vector)
-        if np.isnan(old).any() or np.isnan(vector).any():
-            result.append(vector if np.isnan(old).any() else old)
-        else:
-            result.append(min(old, vector))
-    return np.array(result)
 
 
 def _refuse_other_patch(earlier: Earlier, known: F64 | None) -> None:

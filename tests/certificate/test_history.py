@@ -550,7 +550,7 @@ def test_vectors_that_are_not_in_the_patch_are_asked_for(wide_world: World, tmp_
 
 def test_drawn_references_do_not_depend_on_the_order(wide_world: World, tmp_path: Path):
     a, b = two_requests(wide_world, "the same record in both")
-    made = []
+    made, alone = [], []
     for number, (one, two) in enumerate(((a, b), (b, a))):
         out = tmp_path / str(number)
         settings = resolve_settings("reference")
@@ -559,8 +559,25 @@ def test_drawn_references_do_not_depend_on_the_order(wide_world: World, tmp_path
         )
         earlier = earlier_history(load_submission(out), None)
         add_request(earlier, two, tmp_path / f"{number}b", reference=wide_world.others)
-        made.append(parts(load_submission(tmp_path / f"{number}b")))
-    assert made[0] == made[1]
+        alone.append(parts(load_submission(out)))
+        made.append(load_submission(tmp_path / f"{number}b"))
+    assert parts(made[0]) == parts(made[1])
+    # nor on what was there once, if the references that were drawn from are given again
+    for number, request in enumerate(made[0].certificate.requests):
+        earlier, out = earlier_history(made[0], None), tmp_path / f"left{number}"
+        withdraw_request(earlier, request.id, out, reference=wide_world.others)
+        assert parts(load_submission(out)) == alone[1 - number]
+    # without them the vectors of the patch stay
+    withdraw_request(earlier, request.id, tmp_path / "kept")
+    left = load_submission(tmp_path / "kept")
+    assert {g.name for g in left.patch.groups} <= {
+        g.name for n in (0, 1) for g in load_submission(tmp_path / str(n)).patch.groups
+    }
+    with_other = tmp_path / "other"
+    withdraw_request(
+        earlier, request.id, with_other, reference=wide_world.others.take(range(100, 300))
+    )
+    assert parts(load_submission(with_other)) == parts(left)
 
 
 def test_the_models_files_stay_as_they_were(wide_world: World, tmp_path: Path):

@@ -250,7 +250,7 @@ def _vectors(
     requests are active and on nothing else. With another one, the vectors of the patch stay.
     """
     before = active(earlier.requests)
-    unknown = np.isnan(known).any(axis=1)
+    unknown = np.asarray(np.isnan(known).any(axis=1))
     try:
         given = _given(earlier, before, earlier.records, source)
         if source != (None, None) and np.array_equal(given[~unknown], known[~unknown]):

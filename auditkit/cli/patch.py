@@ -36,7 +36,7 @@ auditkit patch --model out/demo/submission/model.onnx \\
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", type=Path, help="the network: .onnx, .safetensors, or a folder")
-    step = parser.add_mutually_exclusive_group(required=True)
+    step = parser.add_mutually_exclusive_group()
     add_records(step, "forget", "the records to forget")
     step.add_argument(
         "--withdraw", metavar="REQUEST", help="with --onto: take this request back instead"
@@ -120,6 +120,8 @@ def _first(args: argparse.Namespace) -> Made:
             "--model", expected="a network, or a submission with --onto", found="neither",
             remedy="give the one that is to be patched",
         )  # fmt: skip
+    if args.forget is None:
+        raise _nothing_asked("--forget")
     args.domain = args.domain or (0.0, 1.0)
     domain = domain_of(args)
     settings = _settings(args)
@@ -179,8 +181,15 @@ def _further(args: argparse.Namespace) -> Made:
     if args.withdraw is not None:
         return withdraw_request(earlier, args.withdraw, args.out, **how)
     forget = records(args.forget)
-    assert forget is not None  # argparse asks for one of the two
+    if forget is None:
+        raise _nothing_asked("--forget or --withdraw")
     return add_request(earlier, forget, args.out, **how)
+
+
+def _nothing_asked(option: str) -> UsageError:
+    return UsageError(
+        option, expected="a request", found="none", remedy="give the records to forget"
+    )
 
 
 def _refuse_other_settings(args: argparse.Namespace, submission: Submission) -> None:

@@ -47,6 +47,8 @@ PROTOBUF_FIELDS: Final = 20_000_000
 # Records.
 RECORDS: Final = 5_000_000
 """Rows in one file of records."""
+REQUESTS: Final = 10_000
+"""Deletion requests in one certificate; the patch of each is derived by itself."""
 FEATURES: Final = 1 << 24
 """Numbers in one record; a 224 × 224 colour image has 150,528."""
 CLASSES: Final = 1 << 20

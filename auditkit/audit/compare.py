@@ -22,9 +22,11 @@ from auditkit.audit.compare_figures import (
     table_rows,
 )
 from auditkit.audit.compare_gates import GateMatch, everywhere, match_gates
+from auditkit.certificate.history import active, new_request
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.policy import Policy
+from auditkit.certificate.statement import Request
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
@@ -164,7 +166,8 @@ def recompute(
 
     Raises UsageError when the settings cannot be met, or what they need is missing.
     """
-    key = None if owner.forget is None else owner.forget.key
+    key = (None if owner.forget is None else owner.forget.key) or records.key
+    requests = None if key is None else _asked(owner, record_digests(records, key))
     with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
         out = Path(folder) / "recomputed"
         make_submission(
@@ -175,9 +178,23 @@ def recompute(
             reference=reference,
             reference_network=reference_network,
             assertion=owner.certificate.assertion,
-            key=key or records.key,
+            key=key,
+            requests=requests,
         )
         return load_submission(out)
+
+
+def _asked(owner: Submission, digests: tuple[str, ...]) -> list[Request]:
+    """Return the owner's active requests as far as they are for these records, and the rest."""
+    here, requests, parent = set(digests), list[Request](), None
+    told = [request.records for request in active(owner.certificate.requests)]
+    rest = here.difference(*told)
+    for records in (*told, tuple(d for d in digests if d in rest)):
+        mine = [digest for digest in records if digest in here]
+        if mine:
+            requests.append(new_request(mine, parent))
+            parent = requests[-1].id
+    return requests
 
 
 def _keys(owner: Submission, auditor: Submission, records: Records | None) -> Keys:

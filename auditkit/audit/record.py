@@ -13,6 +13,7 @@ import numpy as np
 import auditkit
 from auditkit.audit.shadow_run import dense_widths
 from auditkit.audit.verdict import verdict
+from auditkit.certificate.history import active_records, history_rows
 from auditkit.certificate.identity import keyed_bytes
 from auditkit.files import canonical_json, sha256_hex
 from auditkit.network.graph import Network, constants
@@ -91,7 +92,11 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         "checks": [check.to_json() for check in checks],
         "comparison": _comparison(found),
         "charts": found.charts,
-        "tables": [*found.tables, *([] if membership is None else membership.tables)],
+        "tables": [
+            *_history(found),
+            *found.tables,
+            *([] if membership is None else membership.tables),
+        ],
         "not_examined": [*found.not_examined, *UNDETECTABLE],
         "assumptions": list(ASSUMPTIONS),
         "may_conclude": list(MAY),
@@ -159,10 +164,28 @@ def _subject(found: Findings) -> dict[str, Any]:
             "bytes": size,
         },
         "request": {
-            "records": len({d for r in submission.certificate.requests for d in r.records}),
+            "records": len(active_records(submission.certificate.requests)),
             "subjects": people,
         },
     }
+
+
+def _history(found: Findings) -> list[dict[str, Any]]:
+    """Return the list of requests as a table, where there is more than the one to be examined."""
+    submission = found.submission
+    if submission is None or len(submission.certificate.requests) < 2:
+        return []
+    rows = history_rows(submission.certificate.requests)
+    return [
+        {
+            "id": "requests",
+            "title": "Deletion requests",
+            "description": "In the order in which they were added. The patch is a function of the "
+            "active ones; of a withdrawn one nothing is left but this line.",
+            "columns": ["request", "status", "records", "groups of gates"],
+            "rows": [[row["id"], row["status"], row["records"], row["groups"]] for row in rows],
+        }
+    ]
 
 
 def _inputs(found: Findings) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.check import Findings, check_claims
+from auditkit.certificate.history import active_records
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
@@ -46,8 +47,7 @@ class Case:
     @property
     def active(self) -> frozenset[str]:
         """Keyed digests of the records of all active requests."""
-        requests = self.submission.certificate.requests
-        return frozenset(d for r in requests if r.status == "active" for d in r.records)
+        return frozenset(active_records(self.submission.certificate.requests))
 
     def others(self) -> list[tuple[str, NDArray[np.float32]]]:
         """Return retained and unseen records, without any that is to be forgotten.

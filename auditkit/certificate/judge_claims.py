@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
+from auditkit.certificate.history import active, derive_patch
 from auditkit.certificate.inner_radius import sampled_inner_radius
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
@@ -18,7 +19,6 @@ from auditkit.network.interior import has_interior
 from auditkit.network.interval import deployed_size, shift_rounding
 from auditkit.network.relaxation import lead_ceiling
 from auditkit.patch.gates import OffsetKind
-from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
 
@@ -260,8 +260,14 @@ def _offset_differences(case: Case) -> NDArray[np.float64]:
     matched, submission = case.matched, case.submission
     assert matched is not None
     table, records = submission.patch.table, matched.records
-    request = Request(records.x.astype(submission.network.dtype), records.y)
-    made = make_patch(submission.network, request, submission.certificate.settings)
+    made = derive_patch(
+        submission.network,
+        submission.certificate.requests,
+        records,
+        matched.digests,
+        submission.certificate.settings,
+        None,
+    )
     expected = np.full((len(records), submission.network.classes), np.nan)
     for index, (group, member) in enumerate(
         zip(made.assignment.group, made.assignment.member, strict=True)
@@ -395,6 +401,13 @@ def _judged(
     if slack is not None and len(slack):
         figures["slack_min"] = float(slack.min())
         figures["slack_median"] = float(np.median(slack))
+    requests = active(case.submission.certificate.requests)
+    if len(requests) > 1:
+        held = {row["record"] for row in rows if row["verdict"] == "proved"}
+        figures["requests"] = {
+            r.id: {"proved": sum(d in held for d in r.records), "records": len(r.records)}
+            for r in requests
+        }
     figures["records"] = rows
     return CheckResult(
         name,

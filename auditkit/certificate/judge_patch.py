@@ -6,9 +6,9 @@ import numpy as np
 
 from auditkit.certificate.case import Case
 from auditkit.certificate.export_check import TOLERANCE, examine_export
+from auditkit.certificate.history import active, history_faults, history_rows, owed_gates
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.intervals import share_interval
-from auditkit.certificate.openness import fully_open
 from auditkit.network.evaluate import logits
 from auditkit.network.scale import random_inputs, typical_activation
 from auditkit.patch.settings import Method, Scope
@@ -48,6 +48,7 @@ def binding(case: Case) -> CheckResult:
                 faults.append(f"{len(here - listed)} record(s) of {whose} are in no active request")
             if listed - here:
                 faults.append(f"{len(listed - here)} requested record(s) are not in {whose}")
+    faults += history_faults(case.submission.certificate)
     if case.matched is not None and case.matched.unknown:
         faults.append(f"{case.matched.unknown} claim(s) about records that are not there")
     if faults:
@@ -67,16 +68,24 @@ def binding(case: Case) -> CheckResult:
     if owners_word:
         reason += "; the list of records is the owner's word, since none was given with --forget"
     return CheckResult(
-        name, title, Outcome.PASS, reason, n=len(listed), evidence={"owners_list": owners_word}
+        name,
+        title,
+        Outcome.PASS,
+        reason,
+        n=len(listed),
+        evidence={
+            "owners_list": owners_word,
+            "requests": history_rows(case.submission.certificate.requests),
+        },
     )
 
 
 def scope(case: Case) -> CheckResult:
-    """Every gate is fully open at some record of the active request that its group serves."""
+    """Every gate is fully open at some record of an active request that lists its group."""
     name, title = "patch.scope", "Every gate is owed to a request"
     submission = case.submission
     certificate, table = submission.certificate, submission.patch.table
-    known = {g for r in certificate.requests if r.status == "active" for g in r.groups}
+    known = {g for r in active(certificate.requests) for g in r.groups}
     stray = sorted({g.name for g in submission.patch.groups} - known)
     if stray:
         return CheckResult(
@@ -101,14 +110,23 @@ def scope(case: Case) -> CheckResult:
             f"a class patch for label {settings.target_class}, but "
             f"{int((records.y != settings.target_class).sum())} requested record(s) have another",
         )  # fmt: skip
-    owed = np.asarray(fully_open(submission, records.x).any(axis=0))
-    extra = int((~owed).sum())
+    owes = owed_gates(submission, records, record_digests(records, case.key))
+    owed, extra = owes.gates, int((~owes.gates).sum())
+    if owes.idle and not extra:
+        request, group = owes.idle[0]
+        return CheckResult(
+            name, title, Outcome.FAIL,
+            f"{len(owes.idle)} time(s) a request lists a group that does nothing at its records: "
+            f"{request} lists {group}",
+            observed=len(owes.idle), threshold=0, n=len(owed),
+        )  # fmt: skip
     return CheckResult(
         name,
         title,
         Outcome.FAIL if extra else Outcome.PASS,
         (
-            f"{extra} gate(s) are open at no requested record: the patch acts where nobody asked"
+            f"{extra} gate(s) are open at no record of a request that lists them: the patch acts "
+            "where nobody asked"
             if extra
             else f"all {len(owed)} gate(s) open at a requested record"
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate.history import (
+    active,
+    derive_patch,
+    history_rows,
+    new_request,
+    with_groups,
+)
 from auditkit.certificate.identity import random_key, record_digests
 from auditkit.certificate.prove import Proved, prove
 from auditkit.certificate.statement import Certificate, Request
@@ -21,9 +28,6 @@ from auditkit.network.digest import semantic_digest
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.scale import typical_activation
-from auditkit.patch.generate import Made as MadePatch
-from auditkit.patch.generate import Request as PatchRequest
-from auditkit.patch.generate import make_patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records, write_records
 
@@ -42,6 +46,7 @@ class Made:
     patch_bytes: int
     bounds: Mapping[str, int]
     settings: Mapping[str, Any]
+    requests: list[dict[str, Any]]
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -60,6 +65,13 @@ class Made:
         lines += [f"no claim for {n} record(s): {why}" for why, n in sorted(self.unclaimed.items())]
         return lines
 
+    def history(self) -> list[str]:
+        """Return one line of text for each request."""
+        return [
+            f"{r['id']}: {r['status']}, {r['records']} record(s), {r['groups']} group(s)"
+            for r in self.requests
+        ]
+
 
 def make_submission(
     network: Network,
@@ -73,25 +85,31 @@ def make_submission(
     key: bytes | None = None,
     model_files: Mapping[str, bytes] | None = None,
     withhold_to: Path | None = None,
+    requests: Sequence[Request] | None = None,
+    targets: NDArray[np.float64] | None = None,
     replace: bool = False,
 ) -> Made:
     """Patch `network` for `forget` and write the submission to `out`.
 
     `reference` are unseen records, `reference_network` a model that never saw the forgotten ones;
     `neutralise` needs the first, `reference` either. With `withhold_to` the forgotten records and
-    their key are written there and not into the submission. Raises UsageError when the settings
-    cannot be met or what they need is missing.
+    their key are written there and not into the submission. `requests` say who asked for which of
+    the records, by their digests under `key`; without them it is one request for all. `targets`
+    take the place of what the reference gives. Raises UsageError when the settings cannot be met or
+    what they need is missing.
     """
     domain = settings.domain
     settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
+    key = key or forget.key or random_key()
+    keyed = dataclasses.replace(forget, key=key)
+    digests = record_digests(forget, key)
+    requests = requests or (new_request(digests, None),)
     try:
-        targets = reference_targets(network, forget, settings, reference, reference_network)
-        made = make_patch(
-            network,
-            PatchRequest(forget.x.astype(network.dtype), forget.y),
-            settings,
-            targets=targets,
-        )
+        if targets is None:
+            targets = history_targets(
+                network, forget, digests, requests, settings, reference, reference_network
+            )
+        made = derive_patch(network, requests, forget, digests, settings, targets)
     except ValueError as error:
         raise UsageError(
             "patch",
@@ -99,11 +117,9 @@ def make_submission(
             found=str(error),
             remedy="change the settings or the records",
         ) from error
-    key = key or forget.key or random_key()
-    keyed = dataclasses.replace(forget, key=key)
-    digests = record_digests(forget, key)
     proved = prove(network, made, forget, digests, settings)
-    certificate = build_certificate(network, made, proved, digests, settings, assertion)
+    requests = with_groups(requests, made, digests)
+    certificate = build_certificate(network, requests, proved, settings, assertion)
     write_submission(
         out,
         network,
@@ -127,25 +143,18 @@ def make_submission(
         patch_bytes=(out / "patch.safetensors").stat().st_size,
         bounds=dict(proved.bounds),
         settings=settings.to_json(),
+        requests=history_rows(requests),
     )
 
 
 def build_certificate(
     network: Network,
-    made: MadePatch,
+    requests: tuple[Request, ...],
     proved: Proved,
-    digests: tuple[str, ...],
     settings: Settings,
     assertion: str,
 ) -> Certificate:
-    """Return the certificate of a first request, its files still to be bound."""
-    request = Request(
-        id="request-1",
-        records=tuple(dict.fromkeys(digests)),
-        groups=tuple(group.name for group in made.patch.groups),
-        status="active",
-        parent=None,
-    )
+    """Return the certificate of a history of requests, its files still to be bound."""
     radii = [claim.radius for claim in proved.claims]
     return Certificate(
         assertion=assertion,
@@ -153,11 +162,42 @@ def build_certificate(
         network=semantic_digest(network, (settings.domain.lower, settings.domain.upper)),
         floats=network.dtype.name,
         settings=settings,
-        requests=(request,),
+        requests=requests,
         claims=proved.claims,
         unclaimed=proved.unclaimed,
         files={},
     )
+
+
+def history_targets(
+    network: Network,
+    forget: Records,
+    digests: Sequence[str],
+    requests: Sequence[Request],
+    settings: Settings,
+    reference: Records | None,
+    reference_network: Network | None,
+) -> NDArray[np.float64] | None:
+    """Return `reference_targets` request by request, so that no request depends on another.
+
+    Of a record in several requests, which may have drawn several unseen records, the vector that
+    comes first in order counts; of a record in none it is NaN.
+    """
+    if settings.spec is not Spec.REFERENCE:
+        return reference_targets(network, forget, settings, reference, reference_network)
+    place = {digest: row for row, digest in reversed(list(enumerate(digests)))}
+    found: dict[str, list[float]] = {}
+    for request in active(requests):
+        mine = [digest for digest in request.records if digest in place]
+        if not mine:
+            continue
+        rows = forget.take([place[digest] for digest in mine])
+        vectors = reference_targets(network, rows, settings, reference, reference_network)
+        assert vectors is not None
+        for digest, vector in zip(mine, vectors.astype(np.float32).tolist(), strict=True):
+            found[digest] = min(vector, found.get(digest, vector))
+    none = [np.nan] * network.classes
+    return np.array([found.get(digest, none) for digest in digests], dtype=np.float64)
 
 
 def reference_targets(

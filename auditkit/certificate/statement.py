@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from auditkit import limits
 from auditkit.files import canonical_json, parse_json, sha256_hex
 from auditkit.patch.settings import Settings
 from auditkit.refusal import refuse
@@ -184,6 +185,8 @@ def _certificate(document: dict[str, Any]) -> Certificate:
     settings = Settings.from_json(p["settings"])
     if [float(v) for v in p["domain"]] != [settings.domain.lower, settings.domain.upper]:
         raise ValueError(f"domain {p['domain']} beside settings of another")
+    if len(p["requests"]) > limits.REQUESTS:
+        raise ValueError(f"{len(p['requests'])} requests")
     requests = tuple(_request(r) for r in p["requests"])
     for g in p["groups"]:
         _fields(g, {"name", "request"})

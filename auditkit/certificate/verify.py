@@ -29,6 +29,7 @@ import numpy as np
 
 from auditkit.certificate import judge_claims, judge_minimality, judge_patch
 from auditkit.certificate.case import Case, prepare
+from auditkit.certificate.history import history_rows
 from auditkit.certificate.policy import CHECKS, Policy, read_policy
 from auditkit.certificate.shown.checks import shown_checks, shown_not_run
 from auditkit.certificate.submission import (
@@ -108,6 +109,7 @@ def verify_submission(
         "scope": submission.certificate.settings.scope.value,
         "assertion": submission.certificate.assertion,
         "gates": submission.patch.gates,
+        "requests": history_rows(submission.certificate.requests),
         # not that of the records: a digest anyone can compute tests a guess
         "files": {name: d for name, d in submission.files.items() if name != FORGET},
     }

@@ -9,7 +9,7 @@ h = ReLU(p - K t) - ReLU(-p - K t) with p the offset clipped to [-K, K]. See cer
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 
@@ -96,6 +96,14 @@ class Group:
     def stacked(self) -> bool:
         """Whether every gate is a group of its own."""
         return self.offset.ndim == 2
+
+    def only(self, gates: NDArray[np.int64] | list[int]) -> Group:
+        """Return the group with these of its gates, in this order."""
+        bands = self.bands and Bands(
+            self.bands.unit[gates], self.bands.center[gates], self.bands.width[gates]
+        )
+        offset = self.offset[gates] if self.stacked else self.offset
+        return replace(self, patterns=self.patterns[gates], offset=offset, bands=bands)
 
     @property
     def units_of(self) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from auditkit.certificate import history
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.proofs import Proofs
 from auditkit.certificate.prove import prove
@@ -23,7 +24,6 @@ from auditkit.certificate.submission import (
 )
 from auditkit.network.evaluate import logits
 from auditkit.patch.gates import Group, OffsetKind, Patch
-from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records
 
@@ -89,21 +89,18 @@ def remake(
     """
     if settings.sharpness is None:
         raise ValueError("the sharpness is still to be resolved")
-    x = records.x.astype(honest.network.dtype)
+    requests, offsets = honest.certificate.requests, honest.patch.table.offset
     targets = None
-    if settings.spec is not Spec.REDIRECT:
-        offsets = honest.patch.table.offset
+    if settings.spec is Spec.NEUTRALISE:
+        targets = offsets[0]
+    elif settings.spec is Spec.REFERENCE:
         targets = offsets[np.arange(len(records)) % len(offsets)]
-    made = make_patch(honest.network, Request(x, records.y), settings, targets=targets)
+    made = history.derive_patch(honest.network, requests, records, digests, settings, targets)
     proved = prove(honest.network, made, records, digests, settings)
-    active = replace(
-        honest.certificate.requests[0],
-        groups=tuple(group.name for group in made.patch.groups),
-    )
     certificate = replace(
         honest.certificate,
         settings=settings,
-        requests=(active,),
+        requests=history.with_groups(requests, made, digests),
         claims=proved.claims,
         unclaimed=proved.unclaimed,
     )
@@ -156,8 +153,7 @@ def drop_gates(
         place.update({(group.name, old): new for new, old in enumerate(kept)})
         if not kept and len(group.patterns):
             continue
-        offset = group.offset[kept] if group.stacked else group.offset
-        groups.append(replace(group, patterns=group.patterns[kept], offset=offset))
+        groups.append(group.only(kept))
     return with_groups(patch, groups), place
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate.history import active, owed_gates
 from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits, pattern
@@ -92,7 +93,11 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     asked = requested(submission, evidence)
     if asked is None:
         return judged.not_run(WITHHELD)
-    stray = np.flatnonzero(~fully_open(submission, asked.records.x).any(axis=0))
+    if asked.digests:
+        owed = owed_gates(submission, asked.records, asked.digests).gates
+    else:
+        owed = np.asarray(fully_open(submission, asked.records.x).any(axis=0))
+    stray = np.flatnonzero(~owed)
     figures: dict[str, Any] = {"observed": len(stray), "threshold": 0, "n": submission.patch.gates}
     if not len(stray):
         told = f"each of {submission.patch.gates} gate(s) is fully open at a requested record"
@@ -141,7 +146,7 @@ def _exposed(
 def _unlisted(submission: Submission) -> list[str]:
     """Return groups that no active request names, or that need no gate without being asked to."""
     certificate = submission.certificate
-    listed = {g for r in certificate.requests if r.status == "active" for g in r.groups}
+    listed = {g for r in active(certificate.requests) for g in r.groups}
     everywhere = certificate.settings.method is Method.SUPPRESS
     return [
         g.name

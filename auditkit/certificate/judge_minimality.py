@@ -31,7 +31,7 @@ from auditkit.patch.sharpen import (
     logit_objective,
     sharpen_greatest,
 )
-from auditkit.results import CheckResult, Outcome, not_run
+from auditkit.results import CheckResult, Outcome, Severity, not_run
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -107,6 +107,8 @@ def minimality(case: Case) -> CheckResult:
         observed=float(share.max()),
         threshold=case.policy.excess_size,
         n=len(shown),
+        # larger than needed breaks no promise, unless the auditor demands the least
+        severity=Severity.FAILURE if NAME in case.policy.required else Severity.LIMITATION,
         evidence={"groups": rows},
         private={
             "witnesses": [

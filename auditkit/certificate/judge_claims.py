@@ -8,18 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate import judge_rows
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
+from auditkit.certificate.judge_rows import NOTHING, OFFSET_TOLERANCE
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
 from auditkit.network.interval import logit_difference_ceiling
-from auditkit.patch.gates import OffsetKind
+from auditkit.patch.gates import Group, OffsetKind
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
 
-NOTHING = 0.01  # of a record's logit range: a target this near changes nothing
-OFFSET_TOLERANCE = 1e-3  # relative: another machine sums in another order
 
 
 def support(case: Case) -> CheckResult:
@@ -35,6 +35,9 @@ def support(case: Case) -> CheckResult:
         Verdict.REFUTED,
         np.minimum(findings.support, findings.gate_open),
     )
+    if case.rows is not None:
+        told = "the gate's rows are those of the record's region, and its gate alone is open there"
+        return judge_rows.explained(case, _judged(case, name, title, both, told))
     return _judged(
         case,
         name,
@@ -67,6 +70,7 @@ def region(case: Case) -> CheckResult:
     name, title = "certificate.region", "The specification is met on the claimed regions"
     faults = policy_faults(case.submission, case.policy)
     if case.matched is not None:
+        faults += judge_rows.faults(case)
         faults += [f"{n} × {fault}" for fault, n in sorted(Counter(case.matched.faults).items())]
     if faults:
         return CheckResult(
@@ -152,7 +156,9 @@ def canonical(case: Case) -> CheckResult:
     refused = _cannot(case, name, title)
     if refused:
         return refused
-    settings, patch = case.submission.certificate.settings, case.submission.patch
+    if case.rows is not None:
+        return judge_rows.canonical(case, name, title)
+    settings, patch = case.submission.certificate.settings, case.submission.gated
     table = patch.table
     evidence: dict[str, Any] = {"bound": sorted(set(table.bound.tolist()))[:10]}
     wrong = [
@@ -225,7 +231,7 @@ def _already_there(case: Case) -> int:
     matched, submission = case.matched, case.submission
     assert matched is not None
     before = logits(submission.network, matched.claims.x)
-    table = submission.patch.table
+    table = submission.gated.table
     gap = np.abs(before - table.offset[table.group[matched.claims.gate]]).max(axis=1)
     near = np.maximum(matched.claims.margin, NOTHING * np.ptp(before, axis=1))
     return int((gap <= near).sum())
@@ -235,7 +241,7 @@ def _offset_differences(case: Case) -> NDArray[np.float64]:
     """Return, per claim, the largest relative difference to the offset of a recomputed patch."""
     matched, submission = case.matched, case.submission
     assert matched is not None
-    table, records = submission.patch.table, matched.records
+    table, records = submission.gated.table, matched.records
     request = Request(records.x.astype(submission.network.dtype), records.y)
     made = make_patch(submission.network, request, submission.certificate.settings)
     expected = np.full((len(records), submission.network.classes), np.nan)
@@ -282,6 +288,9 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
         faults.append(f"the certificate does not claim just that class {label} is suppressed")
     shift = 0.0
     for group in patch.groups:
+        if not isinstance(group, Group):
+            faults.append(f"group {group.name} has gates, and class suppression has none")
+            continue
         others = np.delete(group.offset, label) if group.offset.ndim == 1 else np.ones(1)
         if group.kind is not OffsetKind.ALWAYS or others.any():
             faults.append(f"group {group.name} does something else than to lower class {label}")

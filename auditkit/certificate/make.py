@@ -24,6 +24,8 @@ from auditkit.network.scale import typical_activation
 from auditkit.patch.generate import Made as MadePatch
 from auditkit.patch.generate import Request as PatchRequest
 from auditkit.patch.generate import make_patch
+from auditkit.patch.published import published_patch
+from auditkit.patch.region_rows import ExplicitMade, make_explicit_patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records, write_records
 
@@ -71,24 +73,20 @@ def make_submission(
     model_files: Mapping[str, bytes] | None = None,
     withhold_to: Path | None = None,
     replace: bool = False,
+    form: str = "gated",
 ) -> Made:
     """Patch `network` for `forget` and write the submission to `out`.
 
     `reference` are unseen records, `reference_network` a model that never saw the forgotten ones;
     `neutralise` needs the first, `reference` either. With `withhold_to` the forgotten records and
-    their key are written there and not into the submission. Raises UsageError when the settings
+    their key are written there and not into the submission. `form` is "gated", "explicit" (the same
+    gates with their rows written out) or "published" (PRUNE's own algorithm). Raises UsageError when the settings
     cannot be met or what they need is missing.
     """
-    domain = settings.domain
-    settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
     try:
         targets = reference_targets(network, forget, settings, reference, reference_network)
-        made = make_patch(
-            network,
-            PatchRequest(forget.x.astype(network.dtype), forget.y),
-            settings,
-            targets=targets,
-        )
+        request = PatchRequest(forget.x.astype(network.dtype), forget.y)
+        made, settings = _made(network, request, settings, targets, form)
     except ValueError as error:
         raise UsageError(
             "patch",
@@ -125,9 +123,28 @@ def make_submission(
     )
 
 
+def _made(
+    network: Network,
+    request: PatchRequest,
+    settings: Settings,
+    targets: NDArray[np.float64] | None,
+    form: str,
+) -> tuple[MadePatch | ExplicitMade, Settings]:
+    """Return the patch in the form that is asked for, and its settings with a sharpness."""
+    if form == "explicit":
+        return make_explicit_patch(network, request, settings, targets=targets)
+    if form == "published":
+        return published_patch(network, request, settings)
+    if form != "gated":
+        raise ValueError(f"the form {form!r} is not gated, explicit or published")
+    domain = settings.domain
+    settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
+    return make_patch(network, request, settings, targets=targets), settings
+
+
 def build_certificate(
     network: Network,
-    made: MadePatch,
+    made: MadePatch | ExplicitMade,
     proved: Proved,
     digests: tuple[str, ...],
     settings: Settings,

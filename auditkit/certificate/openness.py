@@ -9,6 +9,8 @@ from auditkit.certificate.check import violation_ceiling
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import evaluate
 from auditkit.network.graph import Array
+from auditkit.network.scale import random_inputs, typical_activation
+from auditkit.patch.explicit import ExplicitPatch, typical_distance, violations
 from auditkit.patch.gates import GateTable
 
 Bits = NDArray[np.bool_]
@@ -20,11 +22,34 @@ def fully_open(submission: Submission, x: Array, table: GateTable | None = None)
     """Return [N, G]: whether each gate is fully open at each of `x` [N, *input_shape].
 
     In float64, so that no gate is lost to rounding at the record it was made for. `table` takes
-    the place of the submission's own gates.
+    the place of the submission's own gates, where those are in gated form.
     """
-    table = submission.patch.table if table is None else table
+    patch = submission.patch
+    if isinstance(patch, ExplicitPatch):
+        flat = x.reshape(len(x), -1).astype(np.float64)
+        return np.concatenate([violations(group, flat) == 0 for group in patch.groups], axis=1)
+    table = patch.table if table is None else table
     opened = np.zeros((len(x), len(table.patterns)), dtype=bool)
     for start in range(0, len(x), BATCH):
         _, z = evaluate(submission.network, x[start : start + BATCH].astype(np.float64))
         opened[start : start + BATCH] = violation_ceiling(table, z, z) == 0
     return opened
+
+
+def relative_sharpness(submission: Submission) -> tuple[float, float]:
+    """Return the least n and the greatest dead zone, over the size of what they are measured on.
+
+    That is the typical pre-activation for patterns, and for written-out rows, gate by gate, the
+    typical distance to one, so that units rescaled or rows scaled down gain nothing.
+    """
+    network, domain = submission.network, submission.certificate.settings.domain
+    patch = submission.patch
+    if isinstance(patch, ExplicitPatch):
+        x = random_inputs(network, domain.lower, domain.upper)
+        sharpness = patch.table.sharpness[patch.table.group]
+        return float((sharpness * typical_distance(patch, x)).min()), 0.0
+    table = patch.table
+    typical = typical_activation(network, domain.lower, domain.upper)
+    least = float(table.sharpness.min()) * typical if len(table.sharpness) else np.inf
+    zone = float(table.dead_zone.max()) / typical if typical else np.inf
+    return least, zone

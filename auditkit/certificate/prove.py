@@ -13,10 +13,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import Claims, Verdict, check_claims
+from auditkit.certificate.check import Claims, Verdict
+from auditkit.certificate.checking import check_patch
 from auditkit.certificate.statement import Claim
 from auditkit.network.graph import Network
 from auditkit.patch.generate import Made
+from auditkit.patch.region_rows import ExplicitMade
 from auditkit.patch.settings import Method, Settings
 from auditkit.records import Records
 
@@ -33,7 +35,7 @@ class Proved:
 
 def prove(
     network: Network,
-    made: Made,
+    made: Made | ExplicitMade,
     records: Records,
     digests: tuple[str, ...],
     settings: Settings,
@@ -89,7 +91,7 @@ def prove(
 
 
 def widest_radius(
-    network: Network, made: Made, claims: Claims, settings: Settings
+    network: Network, made: Made | ExplicitMade, claims: Claims, settings: Settings
 ) -> NDArray[np.float64]:
     """Return for each claim the radius asked for, or the largest halving that is proved, or 0."""
     lower, upper = settings.domain.lower, settings.domain.upper
@@ -101,7 +103,7 @@ def widest_radius(
         if not len(open_rows):
             break
         asked = replace(claims.take(open_rows), radius=radius[open_rows])
-        found = check_claims(network, made.patch, asked, lower, upper)
+        found, _ = check_patch(network, made.patch, asked, lower, upper)
         good = (found.region == Verdict.PROVED) & (found.deployed == Verdict.PROVED)
         best[open_rows[good]] = radius[open_rows[good]]
         open_rows = open_rows[~good]

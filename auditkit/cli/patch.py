@@ -66,6 +66,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--target-class", type=count, metavar="C", help="for --scope class")
     group.add_argument("--method", choices=("prune", "suppress"), default="prune")
 
+    group = parser.add_argument_group("how gates are written")
+    group.add_argument(
+        "--form",
+        choices=("gated", "explicit", "published"),
+        default="gated",
+        help="activation patterns (default); the same regions as rows A x ≤ b, a matrix a record; "
+        "or what PRUNE's published algorithm makes, by linear programs (redirect only)",
+    )
+
     group = parser.add_argument_group("what is said, and what is handed over")
     group.add_argument(
         "--assertion",
@@ -105,6 +114,7 @@ def run(args: argparse.Namespace) -> int:
         assertion=args.assertion,
         withhold_to=args.withhold_to,
         replace=args.replace,
+        form=args.form,
     )
     return show_lines(made.lines(), made.to_json(), args)
 

@@ -75,7 +75,7 @@ def remake(
     x = records.x.astype(honest.network.dtype)
     targets = None
     if settings.spec is not Spec.REDIRECT:
-        offsets = honest.patch.table.offset
+        offsets = honest.gated.table.offset
         targets = offsets[np.arange(len(records)) % len(offsets)]
     made = make_patch(honest.network, Request(x, records.y), settings, targets=targets)
     proved = prove(honest.network, made, records, digests, settings)
@@ -118,7 +118,7 @@ def without_effect(honest: Submission) -> Patch:
     answers = logits(honest.network, records.x.astype(honest.network.dtype))
     served = gate_records(honest)
     groups = []
-    for group in honest.patch.groups:
+    for group in honest.gated.groups:
         if group.kind is not OffsetKind.OUTPUT:
             groups.append(replace(group, offset=np.zeros_like(group.offset)))
             continue
@@ -126,7 +126,7 @@ def without_effect(honest: Submission) -> Patch:
         own = answers[rows] if group.stacked else answers[rows[0]]
         bound = group.bound if group.stacked or len(rows) == 1 else 0.0
         groups.append(replace(group, offset=own.astype(np.float32), bound=bound))
-    return with_groups(honest.patch, groups)
+    return with_groups(honest.gated, groups)
 
 
 def drop_gates(

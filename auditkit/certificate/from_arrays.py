@@ -90,7 +90,9 @@ def patch_from_arrays(network: Network, groups: Mapping[str, Mapping[str, Any]])
         unknown = sorted(set(arrays) - set(FIELDS))
         missing = sorted({"A", "b", "d", "bound", "sharpness"} - set(arrays))
         if unknown or missing:
-            found = f"{', '.join(unknown) or 'none'} unknown, {', '.join(missing) or 'none'} missing"
+            found = (
+                f"{', '.join(unknown) or 'none'} unknown, {', '.join(missing) or 'none'} missing"
+            )
             raise _bad(f"group {name}", f"arrays {', '.join(FIELDS)}", found)
         try:
             rows, shift = _floats(arrays["A"]), _floats(arrays["d"])
@@ -150,11 +152,12 @@ def supposed_claims(
 
 
 def _floats(values: Any) -> NDArray[np.float32]:
-    return np.asarray(values, dtype=np.float64).astype(np.float32)
+    with np.errstate(over="ignore"):  # what is beyond float32 is refused as not finite
+        return np.asarray(values, dtype=np.float64).astype(np.float32)
 
 
 def _float(value: Any) -> float:
-    return float(np.float32(float(np.asarray(value, dtype=np.float64).reshape(()))))
+    return float(_floats(np.asarray(value, dtype=np.float64).reshape(())))
 
 
 def _bad(subject: str, expected: str, found: str) -> UsageError:

@@ -21,7 +21,6 @@ from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
 
 
-
 def support(case: Case) -> CheckResult:
     """The pattern of each gate is its record's, and the gate is fully open there."""
     name, title = "patch.support", "Each gate opens on the true region of its record"

@@ -209,9 +209,7 @@ def _recomputed(case: Case, settings: Settings) -> F64:
     return expected[matched.record]
 
 
-def _outputs(
-    case: Case, patch: ExplicitPatch, evidence: dict[str, Any]
-) -> tuple[Outcome, str]:
+def _outputs(case: Case, patch: ExplicitPatch, evidence: dict[str, Any]) -> tuple[Outcome, str]:
     """An offset q - f has slope -J; where q comes from is the owner's word."""
     rows, matched, network = case.rows, case.matched, case.submission.network
     assert rows is not None and matched is not None
@@ -228,7 +226,8 @@ def _outputs(
     for i in range(len(claims)):
         slope = region_of(network, bits[i]).slope
         other += bool(
-            np.abs(slope + table.slope[group[i]]).max() > OFFSET_TOLERANCE * (1 + np.abs(slope).max())
+            np.abs(slope + table.slope[group[i]]).max()
+            > OFFSET_TOLERANCE * (1 + np.abs(slope).max())
         )
     if idle:
         return Outcome.INCONCLUSIVE, f"{idle} answer(s) are what the original network says anyway"

@@ -80,8 +80,8 @@ def make_submission(
     `reference` are unseen records, `reference_network` a model that never saw the forgotten ones;
     `neutralise` needs the first, `reference` either. With `withhold_to` the forgotten records and
     their key are written there and not into the submission. `form` is "gated", "explicit" (the same
-    gates with their rows written out) or "published" (PRUNE's own algorithm). Raises UsageError when the settings
-    cannot be met or what they need is missing.
+    gates with their rows written out) or "published" (PRUNE's own algorithm). Raises UsageError
+    when the settings cannot be met or what they need is missing.
     """
     try:
         targets = reference_targets(network, forget, settings, reference, reference_network)

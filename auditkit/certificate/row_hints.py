@@ -54,7 +54,9 @@ def _implied(
     left = np.flatnonzero(~(_bounds(rows, rows_at, box) <= 0.5 * tolerance))
     if len(left) and len(given):
         match = np.argmax(alike[left], axis=1)
-        factor = np.where(alike[left, match] > 0, lengths[left] / np.maximum(sizes[match], 1e-30), 0)
+        factor = np.where(
+            alike[left, match] > 0, lengths[left] / np.maximum(sizes[match], 1e-30), 0
+        )
         rest = rows[left] - factor[:, None] * given[match]
         bound = _bounds(rest, rows_at[left] - factor * given_at[match], box)
         good = bound <= 0.9 * tolerance[left]

@@ -22,8 +22,8 @@ from auditkit.network.native import network_from_native
 from auditkit.network.read_onnx import network_from_onnx
 from auditkit.network.simplify import simplify
 from auditkit.network.write_onnx import network_to_onnx
-from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.explicit import AnyPatch, ExplicitPatch
+from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.gates import Patch
 from auditkit.patch.patched import AnyPatched, patched_network
 from auditkit.patch.tensors import patch_from_bytes, patch_to_bytes

@@ -80,7 +80,10 @@ def published_patch(
     while len(waiting) and rounds < ROUNDS:
         again = [work.serve(cluster) for cluster in work.clusters(waiting)]
         progress(len(request.x) - sum(map(len, again)))
-        waiting, rounds = np.concatenate([*again, np.zeros(0, np.int64)]).astype(np.int64), rounds + 1
+        waiting, rounds = (
+            np.concatenate([*again, np.zeros(0, np.int64)]).astype(np.int64),
+            rounds + 1,
+        )
     return sharpened(work.made(), network, settings)
 
 

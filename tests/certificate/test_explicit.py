@@ -40,7 +40,7 @@ from tests.certificate.conftest import KEY, World, small_world
 
 Arrays = dict[str, dict[str, Any]]
 MARGIN = 0.1
-SHARPNESS = 64.0
+SHARPNESS = 128.0
 
 
 @pytest.fixture(scope="module")
@@ -148,15 +148,19 @@ def test_arrays_with_true_rows_pass_but_for_what_is_not_known(keyed: World, tmp_
     assert not {"fail", "inconclusive"} & set(seen.values()), result.checks
 
 
+def one_label(world: World) -> int:
+    """Return a label for the first record that is another's own."""
+    return int(world.forget.y[world.forget.y != world.forget.y[0]][0])
+
+
 def released_2023(world: World) -> Arrays:
     """Arrays as PRUNE's release of 2023 makes them.
 
     Gradients are added up and never reset, so that every row after the first is a sum of gradients;
-    every cluster is sent to the first one's new label; the new label leads by 0 and not by a
-    margin.
+    every cluster is sent to the first one's new label, which some records have already; it leads
+    by 0 and what rounding leaves, and not by a margin.
     """
-    label = int((world.forget.y[0] + 1) % 4)
-    groups = exact_arrays(world, margin=0.0, target=label)
+    groups = exact_arrays(world, margin=1e-4, target=one_label(world))
     for i, group in enumerate(groups.values()):
         x = world.forget.x[i].astype(np.float64)
         bits = pattern(world.network, x[None])
@@ -181,12 +185,10 @@ def test_the_defects_of_a_release_are_named_one_by_one(keyed: World, tmp_path: P
     assert "stated rows are not shown to hold on the claimed region" in support.reason
     assert "true rows are neither stated nor implied" in support.reason
     assert support.evidence["missing_rows"] > 0.5 * rows
-    assert support.evidence["reaching_beyond"] + support.evidence["falling_short"] == n
+    assert support.evidence["reaching_beyond"] + support.evidence["falling_short"] >= n
 
     region = result.check("certificate.region")
-    label = int((keyed.forget.y[0] + 1) % 4)
-    own = int((keyed.forget.y == label).sum())
-    assert own, "the world has a record of the label that all are sent to"
+    own = int((keyed.forget.y == one_label(keyed)).sum())
     assert region.outcome is Outcome.FAIL
     assert f"{own} × a record redirected to its own label" in region.reason
 
@@ -291,7 +293,8 @@ def test_a_second_gate_in_a_group_does_not_slip_through(keyed: World, tmp_path: 
     group["b"] = np.concatenate([group["b"], group["b"][:1] + 0.1])
     submission = elsewhere(keyed, tmp_path / "s", arrays)
     claims = tuple(
-        replace(c, member=0) if c.group == "record-0" else c for c in submission.certificate.claims
+        replace(c, group=f"record-{i}", member=0, target=int((keyed.forget.y[i] + 1) % 4))
+        for i, c in enumerate(submission.certificate.claims)
     )
     assert submission.patch.gates == len(keyed.forget) + 1
     result = verified(
@@ -313,7 +316,9 @@ def test_two_gates_at_one_record_are_refuted(keyed: World, tmp_path: Path) -> No
 
 
 def test_too_small_a_bound_is_counted_in(keyed: World, tmp_path: Path) -> None:
-    arrays = changed(exact_arrays(keyed), lambda group: group.update(bound=0.01))
+    arrays = exact_arrays(keyed, margin=2.0)
+    for group in arrays.values():
+        group["bound"] = float(group["d"].max()) - 2.0 + 0.01
     result = verified(keyed, elsewhere(keyed, tmp_path / "s", arrays))
     assert result.check("certificate.point").outcome is Outcome.FAIL
     assert result.check("certificate.region").outcome is Outcome.FAIL

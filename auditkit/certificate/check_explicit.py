@@ -33,6 +33,7 @@ Index = NDArray[np.int64]
 NORM_TOLERANCE = 1e-3  # of a row's Euclidean length, which shall be 1
 SHELL_SHARE = 0.25  # of 1/n: how far a row may be from the true one, as a distance
 LEAST_TOLERANCE = 1e-5  # of the domain's width: rows are float32
+GREATEST_TOLERANCE = 1e-3  # of the domain's diagonal, whatever n the owner chose
 REGION_NUMBERS = 1 << 25  # of the true rows of one record: beyond it nothing is shown
 UNITS_AT_ONCE = 256
 
@@ -171,7 +172,8 @@ class _Batch:
         slack, swing = np.full(n, -np.inf), np.full(n, np.inf)
         rows = _no_rows(n, answers.center)
         for i in range(n):
-            if self.flat.shape[1] * bits.shape[1] <= REGION_NUMBERS:
+            stated = len(self.patch.rows_of(int(self.claims.gate[i]))[1])
+            if max(bits.shape[1], stated) * (self.flat.shape[1] + stated) <= REGION_NUMBERS:
                 slack[i], swing[i] = self._one(i, bits, z, piece, answers, cross, rows)
         rows.tied[:] = tied
         support = self._support(rows, gate_open, tied)
@@ -321,7 +323,9 @@ class _Batch:
         true_at = Ball(-sign * z.center[i], z.radius[i])  # g_u at the record
         lead, lead_at, add = self._claim(i, piece, answers)
         sharpness = float(self.table.sharpness[self.group[i]])
-        tolerance = max(SHELL_SHARE / sharpness, LEAST_TOLERANCE * self.width)
+        diagonal = self.width * float(np.sqrt(self.flat.shape[1]))
+        tolerance = min(SHELL_SHARE / sharpness, GREATEST_TOLERANCE * diagonal)
+        tolerance = max(tolerance, LEAST_TOLERANCE * self.width)
         task = RowTask(
             true.center, true_at.center, layer.weight, here.center, lead.center,
             lead_at.center + add + self.claims.margin[i], self._steps(self.domain, i),

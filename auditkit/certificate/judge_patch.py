@@ -130,7 +130,9 @@ def locality(case: Case) -> CheckResult:
             name, title, Outcome.PASS, "class suppression acts everywhere by design: exempt",
             severity=Severity.LIMITATION,
         )  # fmt: skip
-    relative, zone = relative_sharpness(submission)
+    relative, zone = relative_sharpness(
+        submission, None if case.records is None else case.records.x
+    )
     evidence: dict[str, object] = {
         "relative_sharpness": relative,
         "relative_dead_zone": zone,

@@ -27,6 +27,8 @@ F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
+NUMBERS_AT_ONCE = 1 << 25  # of rows times inputs, so that memory stays bounded
+
 
 class AffineKind(StrEnum):
     """What an explicit group adds where it is fully open: C x + d."""
@@ -209,10 +211,16 @@ AnyPatch: TypeAlias = Patch | ExplicitPatch
 
 def violations(group: ExplicitGroup, x: Array) -> Array:
     """Return v [N, P] of a group's members at `x` [N, d], in the dtype of `x`."""
-    excess = x @ group.rows.T.astype(x.dtype, copy=False)
-    excess -= group.limits.astype(x.dtype, copy=False)
-    np.maximum(excess, 0, out=excess)
-    return np.asarray(np.add.reduceat(excess, group.members[:-1], axis=1))
+    rows = group.rows.T.astype(x.dtype, copy=False)
+    limits = group.limits.astype(x.dtype, copy=False)
+    result = np.zeros((len(x), group.gates), dtype=x.dtype)
+    step = max(1, NUMBERS_AT_ONCE // len(group.limits))
+    for start in range(0, len(x), step):
+        excess = x[start : start + step] @ rows
+        excess -= limits
+        np.maximum(excess, 0, out=excess)
+        result[start : start + step] = np.add.reduceat(excess, group.members[:-1], axis=1)
+    return result
 
 
 def typical_distance(patch: ExplicitPatch, x: Array) -> F64:

@@ -127,23 +127,14 @@ def _explicit_to_onnx(network: Network, patch: ExplicitPatch) -> bytes:
     flat = builder.add_node("Flatten", ["input"], ["patch.flat"], axis=1)
     table, dtype = patch.table, network.dtype
     parts = [patch.rows_of(gate) for gate in range(patch.gates)]
-    # one more row of zeros, which is never violated, fills up members of fewer rows
-    rows = np.concatenate([*(a for a, _ in parts), np.zeros((1, patch.features), np.float32)])
-    limits = np.concatenate([*(b for _, b in parts), np.zeros(1, np.float32)])
+    rows = np.concatenate([a for a, _ in parts])
+    limits = np.concatenate([b for _, b in parts])
     matrix = builder.add_initializer("patch.rows", rows.T.astype(dtype))
     least = builder.add_initializer("patch.limits", limits.astype(dtype))
     product = builder.add_node("MatMul", [flat, matrix], ["patch.products"])
     beyond = builder.add_node("Sub", [product, least], ["patch.beyond"])
     excess = builder.add_node("Relu", [beyond], ["patch.excess"])
-    counts = [len(b) for _, b in parts]
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    seats = np.full((patch.gates, max(counts)), len(rows) - 1, dtype=np.int64)
-    for gate, count in enumerate(counts):
-        seats[gate, :count] = starts[gate] + np.arange(count)
-    index = builder.add_initializer("patch.seats", seats)
-    spread = builder.add_node("Gather", [excess, index], ["patch.by-row"], axis=1)
-    axis = builder.add_initializer("patch.row-axis", np.asarray([2], np.int64))
-    violations = builder.add_node("ReduceSum", [spread, axis], ["patch.violations"], keepdims=0)
+    violations = _row_sums(builder, np.array([len(b) for _, b in parts]), excess)
 
     def offsets(limit: str, bound: np.ndarray) -> str:
         if not table.slope.any():
@@ -165,6 +156,26 @@ def _explicit_to_onnx(network: Network, patch: ExplicitPatch) -> bytes:
     result = _add_groups(builder, table, gated, violations, values[-1], offsets)
     builder.add_node("Identity", [result], ["logits"])
     return builder.finish("logits", network.input_shape, (network.classes,))
+
+
+def _row_sums(builder: GraphBuilder, counts: np.ndarray, excess: str) -> str:
+    """Append v [N, G], sums of consecutive columns of `excess`: gates of as many rows together."""
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    axis = builder.add_initializer("patch.row-axis", np.asarray([2], np.int64))
+    sums, order = [], []
+    for count in np.unique(counts):
+        gates = np.flatnonzero(counts == count)
+        order.append(gates)
+        seats = (starts[gates][:, None] + np.arange(count)[None]).astype(np.int64)
+        name = f"patch.rows-{count}"
+        index = builder.add_initializer(f"{name}.seats", seats)
+        spread = builder.add_node("Gather", [excess, index], [f"{name}.excess"], axis=1)
+        sums.append(builder.add_node("ReduceSum", [spread, axis], [f"{name}.sums"], keepdims=0))
+    if len(sums) == 1:
+        return sums[0]
+    joined = builder.add_node("Concat", sums, ["patch.by-count"], axis=1)
+    place = builder.add_initializer("patch.by-gate", np.argsort(np.concatenate(order)))
+    return builder.add_node("Gather", [joined, place], ["patch.violations"], axis=1)
 
 
 def _add_groups(

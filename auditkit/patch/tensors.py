@@ -10,6 +10,7 @@ import re
 
 import numpy as np
 
+from auditkit import limits
 from auditkit.network.graph import Network
 from auditkit.network.units import unit_layout
 from auditkit.patch.explicit import AffineKind, AnyPatch, ExplicitGroup, ExplicitPatch
@@ -145,7 +146,13 @@ def _explicit_from(
             )
         except ValueError as error:
             refuse(subject, "polytopes that the formula of a gate can use", str(error), "repair it")
+        longest = int(np.diff(group.members).max())
+        if longest > limits.GATE_ROWS:
+            refuse(subject, f"at most {limits.GATE_ROWS} rows a member", f"{longest}", "shrink it")
         groups.append(group)
+    gates = sum(group.gates for group in groups)
+    if gates > limits.EXPLICIT_GATES:
+        refuse(what, f"at most {limits.EXPLICIT_GATES} gates", f"{gates}", "shrink it")
     try:
         return ExplicitPatch(tuple(groups), network.classes, network.features)
     except ValueError as error:

@@ -202,6 +202,9 @@ def test_a_slack_gate_of_the_release_is_open_everywhere(keyed: World, tmp_path: 
     arrays = exact_arrays(keyed)
     for group in arrays.values():
         group["sharpness"] = 0.1
+        idle = np.eye(12)  # rows that nothing violates: beside them the gate looks sharp
+        group["A"] = np.concatenate([group["A"], *[idle] * 8])
+        group["b"] = np.concatenate([group["b"], np.full(96, 1e5)])
     asked = resolve_settings("redirect", margin=MARGIN, sharpness=0.1)
     submission = auditkit.submission_from_arrays(
         keyed.network, arrays, keyed.forget, asked, tmp_path / "s"
@@ -243,6 +246,13 @@ def _widened(group: dict[str, Any]) -> None:
     group["b"] = group["b"] + 0.05
 
 
+def _idle(group: dict[str, Any]) -> None:
+    """Rows that are never violated, far away, so that a slack gate looks sharp beside them."""
+    rows = len(group["b"])
+    group["A"] = np.concatenate([group["A"][:1], *[np.eye(rows, 12)[:12]] * 4])
+    group["b"] = np.concatenate([group["b"][:1] + 100.0, np.full(48, 1e4)])
+
+
 def _everything(group: dict[str, Any]) -> None:
     group["A"], group["b"] = group["A"][:1], group["b"][:1] + 100.0
 
@@ -255,6 +265,7 @@ BROKEN = [
     (_infeasible, "patch.support", "not shown to hold on the claimed region"),
     (_narrowed, "patch.support", "not shown to hold on the claimed region"),
     (_widened, "patch.support", "neither stated nor implied"),
+    (_idle, "patch.support", "neither stated nor implied"),
     (_everything, "patch.support", "fully open at an input of another region (witness)"),
 ]
 

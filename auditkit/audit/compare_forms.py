@@ -49,6 +49,10 @@ def across_forms(
     if redirects[0] != redirects[1]:
         why["the specifications are different"] = len(pairs)
         pairs = pairs[:0]
+    if not len(pairs):
+        none = np.zeros(0)
+        told = {reason: n for reason, n in why.items() if n}
+        return Differences(none.astype(np.int64), none, none, none > 0, told)
     x = matches[0].claims.x[pairs[:, 0]]
     bits = pattern(sides[0].network, x)
     good = np.ones(len(pairs), dtype=bool)
@@ -62,8 +66,8 @@ def across_forms(
         matches[0].claims.radius[pairs[:, 0]], matches[1].claims.radius[pairs[:, 1]]
     )
     bound, crossing = np.zeros(len(pairs)), np.zeros(len(pairs), dtype=bool)
-    if len(pairs):
-        for part in record_batches(sides[0].network, len(pairs)):
+    for part in record_batches(sides[0].network, len(pairs)):
+        if len(pairs[part]):
             claims = [
                 replace(match.claims.take(chosen[part]), radius=radius[part])
                 for match, chosen in zip(matches, pairs.T, strict=True)

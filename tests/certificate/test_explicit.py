@@ -590,6 +590,17 @@ def test_forms_are_compared_by_what_they_do(
         assert gap <= bound + 1e-4
 
 
+def test_different_specifications_are_compared_without_a_bound(
+    world: World, tmp_path: Path
+) -> None:
+    one = made(world, tmp_path / "a", "explicit")
+    other = made(world, tmp_path / "b", "explicit", "neutralise")
+    result = compare(one, other, retain=world.others, seed=0)
+    assert result.check("compare.specification").outcome is Outcome.FAIL
+    assert result.check("compare.regions").outcome is Outcome.NOT_RUN
+    assert result.check("compare.gates").outcome is Outcome.PASS
+
+
 def test_a_missing_and_an_extra_gate_are_seen_across_forms(keyed: World, tmp_path: Path) -> None:
     arrays = exact_arrays(keyed)
     far = pattern(keyed.network, keyed.others.x[:1].astype(np.float64))[0]

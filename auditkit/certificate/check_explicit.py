@@ -97,6 +97,7 @@ class RowFindings:
     tied: Bits
     reaches_beyond: Bits
     falls_short: Bits
+    witness: F64  # [N, d] an input that shows it, NaN without one
     answer: F64  # [N, C] what the patched network says at the record: q, where outputs are claimed
 
 
@@ -170,7 +171,7 @@ class _Batch:
         cross = self._cross_talk(crossing, self.box.ball)
         n = len(self.claims)
         slack, swing = np.full(n, -np.inf), np.full(n, np.inf)
-        rows = _no_rows(n, answers.center)
+        rows = _no_rows(self.flat, answers.center)
         for i in range(n):
             stated = len(self.patch.rows_of(int(self.claims.gate[i]))[1])
             if max(bits.shape[1], stated) * (self.flat.shape[1] + stated) <= REGION_NUMBERS:
@@ -458,10 +459,12 @@ class _Batch:
                 true = self._true_rows(bits[i], sign)
                 length = np.sqrt((true.magnitude**2).sum(axis=1)) * (1 + 1e-9)
                 outside = np.any(region.lower > tolerance * length)
-                rows.reaches_beyond[i] = bool(np.all(gate.upper <= 0) and outside)
+                shown = rows.reaches_beyond[i] = bool(np.all(gate.upper <= 0) and outside)
             else:
                 shut = np.any(gate.lower > tolerance)
-                rows.falls_short[i] = bool(np.all(region.upper <= 0) and shut)
+                shown = rows.falls_short[i] = bool(np.all(region.upper <= 0) and shut)
+            if shown:
+                rows.witness[i] = y
 
     def _asked(self, task: RowTask) -> RowHints:
         """Return the finder's hints, with 0 for multipliers that are none."""
@@ -538,14 +541,15 @@ def _multipliers(given: F64, shape: tuple[int, int]) -> F64:
     return given.astype(np.float64)
 
 
-def _no_rows(n: int, answer: F64) -> RowFindings:
-    """Return findings of rows that nothing is known of."""
-    unknown = np.full(n, -1, dtype=np.int64)
-    never = np.zeros(n, dtype=bool)
+def _no_rows(x: F64, answer: F64) -> RowFindings:
+    """Return findings of rows that nothing is known of, at records `x` [N, d]."""
+    unknown = np.full(len(x), -1, dtype=np.int64)
+    never = np.zeros(len(x), dtype=bool)
     return RowFindings(
         stated=unknown.copy(), true=unknown.copy(), missing=unknown.copy(), wrong=unknown.copy(),
         unnormalised=unknown.copy(), flat=never.copy(), tied=never.copy(),
-        reaches_beyond=never.copy(), falls_short=never.copy(), answer=answer,
+        reaches_beyond=never.copy(), falls_short=never.copy(),
+        witness=np.full_like(x, np.nan), answer=answer,
     )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from auditkit.patch.settings import Settings, Spec
 from auditkit.results import CheckResult, Outcome
 
 NOTHING = 0.01  # of a record's logit range: a target this near changes nothing
+WITNESSES = 5  # inputs for the confidential annex
 OFFSET_TOLERANCE = 1e-3  # relative: another machine sums in another order
 MOST_RECOMPUTED = 100  # groups whose offset is recomputed by linear programs, a second each
 
@@ -46,6 +47,7 @@ def explained(case: Case, check: CheckResult) -> CheckResult:
         "falling_short": int(rows.falls_short.sum()),
         "gates_without_claim": idle,
     }
+    shown = np.flatnonzero(~np.isnan(rows.witness).any(axis=1))[:WITNESSES]
     per_record = [
         row
         | {
@@ -60,6 +62,7 @@ def explained(case: Case, check: CheckResult) -> CheckResult:
         outcome=outcome,
         reason="; ".join([check.reason, *told]),
         evidence={**check.evidence, **counts, "records": per_record},
+        private={"witnesses": rows.witness[shown].tolist()} if len(shown) else {},
     )
 
 

@@ -278,6 +278,12 @@ def test_rows_that_are_wrong_fail(
     found = verified(keyed, submission).check(check)
     assert found.outcome is Outcome.FAIL
     assert told in found.reason
+    if "witness" in told:
+        for x in np.array(found.private["witnesses"]):
+            gate = submission.patched.violations(x[None].astype(np.float32))
+            bits = pattern(keyed.network, np.stack([x, *keyed.forget.x]).astype(np.float64))
+            there = np.flatnonzero(gate[0] < 1e-4)
+            assert len(there) and (bits[0] != bits[1 + there]).any(axis=1).all()
 
 
 def test_a_flat_polytope_is_not_proved(keyed: World, tmp_path: Path) -> None:

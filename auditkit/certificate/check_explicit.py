@@ -31,9 +31,9 @@ Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
 NORM_TOLERANCE = 1e-3  # of a row's Euclidean length, which shall be 1
-SHELL_SHARE = 0.25  # of 1/n: how far a row may be from the true one, as a distance
-LEAST_TOLERANCE = 1e-5  # of the domain's width: rows are float32
-GREATEST_TOLERANCE = 1e-3  # of the domain's diagonal, whatever n the owner chose
+INWARDS = 1e-5  # of the domain's width: how deep a stated row may cut; rows are float32
+SHELL_SHARE = 0.25  # of 1/n: how far out a true face may be stated, which deployed floats need
+OUTWARDS = 1e-3  # of the domain's diagonal: the most of that, whatever n the owner chose
 REGION_NUMBERS = 1 << 25  # of the true rows of one record: beyond it nothing is shown
 UNITS_AT_ONCE = 256
 
@@ -44,7 +44,8 @@ class RowTask:
 
     True rows `true` [H, d] · δ ≤ -`true_at` [H]; stated rows `stated` [m, d] · δ ≤ -`stated_at`;
     the claim `lead` [R, d] · δ + `lead_at` [R] ≤ 0 is to be shown. Boxes of δ, low and high [d]:
-    `domain` and `claimed`. `tolerance` is a distance.
+    `domain` and `claimed`. Distances that a true row may be passed by, or a stated one cut in:
+    `outwards`, `inwards`.
     """
 
     true: F64
@@ -55,7 +56,8 @@ class RowTask:
     lead_at: F64
     domain: tuple[F64, F64]
     claimed: tuple[F64, F64]
-    tolerance: float
+    outwards: float
+    inwards: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,12 +327,12 @@ class _Batch:
         lead, lead_at, add = self._claim(i, piece, answers)
         sharpness = float(self.table.sharpness[self.group[i]])
         diagonal = self.width * float(np.sqrt(self.flat.shape[1]))
-        tolerance = min(SHELL_SHARE / sharpness, GREATEST_TOLERANCE * diagonal)
-        tolerance = max(tolerance, LEAST_TOLERANCE * self.width)
+        inwards = INWARDS * self.width
+        outwards = max(min(SHELL_SHARE / sharpness, OUTWARDS * diagonal), inwards)
         task = RowTask(
             true.center, true_at.center, layer.weight, here.center, lead.center,
             lead_at.center + add + self.claims.margin[i], self._steps(self.domain, i),
-            self._steps(self.box, i), tolerance,
+            self._steps(self.box, i), outwards, inwards,
         )  # fmt: skip
         hints = self._asked(task)
 
@@ -339,7 +341,9 @@ class _Batch:
         reach = _greatest(true, true_at, hints.true, layer, here, domain)
         spread = np.maximum(np.abs(true.center) - true.radius, 0)
         length = np.sqrt((spread**2).sum(axis=1)) * (1 - 1e-9)
-        rows.missing[i] = np.count_nonzero(~(reach <= tolerance * length))
+        # a unit that is constant there is on its side everywhere if it is at the record
+        moved = np.any((true.center != 0) | (true.radius != 0), axis=1)
+        rows.missing[i] = np.count_nonzero(moved & ~(reach <= outwards * length))
 
         # Does every stated row hold on the claimed set, where the true ones do?
         used = Frozen(self.network, bits[i : i + 1]).repeat(len(layer.bias))
@@ -353,14 +357,13 @@ class _Batch:
         most = np.nextafter(value.upper + greatest[0], np.inf)
         executed = self._executed(layer, i)
         most = np.minimum(most, executed.range.upper[0])
-        rows.wrong[i] = np.count_nonzero(~(most <= tolerance))
+        rows.wrong[i] = np.count_nonzero(~(most <= inwards))
 
         size = np.sqrt((layer.weight**2).sum(axis=1))
         rows.unnormalised[i] = np.count_nonzero(~(np.abs(size - 1) <= NORM_TOLERANCE))
         rows.stated[i], rows.true[i] = len(layer.bias), len(sign)
-        moved = np.any((true.center != 0) | (true.radius != 0), axis=1)
         rows.flat[i] = not (np.all(here.upper < 0) and np.all(true_at.upper[moved] < 0))
-        self._witnesses(i, bits, layer, hints, tolerance, rows)
+        self._witnesses(i, bits, layer, hints, task, rows)
 
         # The claim, on stated polytope, region and ball; a row counts there only as far as it is 0.
         bound = _greatest(lead, lead_at, hints.lead, layer, here, claimed)
@@ -439,7 +442,7 @@ class _Batch:
         )
 
     def _witnesses(
-        self, i: int, bits: Bits, layer: Dense, hints: RowHints, tolerance: float, rows: RowFindings
+        self, i: int, bits: Bits, layer: Dense, hints: RowHints, task: RowTask, rows: RowFindings
     ) -> None:
         """See whether an offered input is in the gate and surely not in the region, or the like."""
         frozen, sign = Frozen(self.network, bits[i : i + 1]), np.where(bits[i], 1.0, -1.0)
@@ -458,10 +461,10 @@ class _Batch:
             if name == "beyond":
                 true = self._true_rows(bits[i], sign)
                 length = np.sqrt((true.magnitude**2).sum(axis=1)) * (1 + 1e-9)
-                outside = np.any(region.lower > tolerance * length)
+                outside = np.any(region.lower > task.outwards * length)
                 shown = rows.reaches_beyond[i] = bool(np.all(gate.upper <= 0) and outside)
             else:
-                shut = np.any(gate.lower > tolerance)
+                shut = np.any(gate.lower > task.inwards)
                 shown = rows.falls_short[i] = bool(np.all(region.upper <= 0) and shut)
             if shown:
                 rows.witness[i] = y

@@ -26,11 +26,11 @@ def find_hints(task: RowTask) -> RowHints:
     alike = _divided(task.true, lengths) @ _divided(task.stated, sizes).T
     true, beyond = _implied(
         task.true, task.true_at, task.stated, task.stated_at, alike, lengths, sizes,
-        task.domain, task.tolerance * lengths,
+        task.domain, task.outwards * lengths,
     )  # fmt: skip
     stated, within = _implied(
         task.stated, task.stated_at, task.true, task.true_at, alike.T, sizes, lengths,
-        task.claimed, np.full(len(sizes), task.tolerance),
+        task.claimed, np.full(len(sizes), task.inwards),
     )  # fmt: skip
     return RowHints(true, stated, _claim(task), beyond, within)
 

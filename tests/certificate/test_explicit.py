@@ -25,11 +25,13 @@ from auditkit.certificate.verify import verify_submission
 from auditkit.errors import EvidenceError, UsageError
 from auditkit.network.evaluate import logits, pattern
 from auditkit.network.frozen import Frozen
+from auditkit.network.graph import Convolution, Dense, MaxPool, Network, Node, Relu, Reshape
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.patched import ExplicitNetwork
 from auditkit.patch.region_rows import Region, region_of
 from auditkit.patch.settings import resolve_settings
 from auditkit.patch.tensors import patch_from_bytes, patch_to_bytes
+from auditkit.records import Records
 from auditkit.results import Outcome, Result
 from auditkit.second_opinion import run_onnx
 from auditkit.tensors import read_safetensors, write_safetensors
@@ -97,6 +99,34 @@ def test_an_honest_patch_passes_and_serves(
     closed = submission.patched.openness(x) == 0
     assert closed.sum() > 100
     assert (ours == logits(world.network, x))[closed].all(), "bit for bit where gates are closed"
+
+
+@pytest.mark.parametrize("form", ["explicit", "published"])
+def test_images_and_pools_are_taken_too(form: str, tmp_path: Path) -> None:
+    """Rows are over the flattened image; a tournament's comparisons are rows like any other."""
+    generator = np.random.default_rng(5)
+
+    def normal(*shape: int) -> NDArray[np.float32]:
+        return generator.normal(0, 1.5 / np.sqrt(np.prod(shape[1:])), shape).astype(np.float32)
+
+    operators = (
+        Convolution(normal(3, 1, 3, 3), normal(3)),
+        Relu(),
+        MaxPool((2, 2), (2, 2)),
+        Reshape((12,)),
+        Dense(normal(8, 12), normal(8)),
+        Relu(),
+        Dense(normal(3, 8), normal(3)),
+    )
+    nodes = tuple(Node(operator, (i,)) for i, operator in enumerate(operators))
+    network = Network((1, 6, 6), nodes, np.dtype(np.float32))
+    x = generator.random((203, 1, 6, 6)).astype(np.float32)
+    records = Records(x, logits(network, x).argmax(axis=1).astype(np.int64))
+    world = World(network, records.take(range(3)), records.take(range(3, 203)))
+    submission = made(world, tmp_path / "s", form)
+    result = verified(world, submission)
+    for name in ("patch.support", "certificate.region", "certificate.deployed", "patch.export"):
+        assert result.check(name).outcome is Outcome.PASS, result.check(name).reason
 
 
 def test_the_file_holds_the_same_patch(world: World, tmp_path: Path) -> None:
@@ -329,6 +359,34 @@ def test_two_gates_at_one_record_are_refuted(keyed: World, tmp_path: Path) -> No
     arrays["twice"] = {**arrays["record-0"], "b": arrays["record-0"]["b"] + 1e-5}
     result = verified(keyed, elsewhere(keyed, tmp_path / "s", arrays))
     assert result.check("patch.support").outcome is Outcome.FAIL
+    assert result.check("certificate.separation").outcome is not Outcome.PASS
+
+
+def test_two_gates_on_one_face_are_not_both_proved(keyed: World, tmp_path: Path) -> None:
+    """F is continuous: on the face that two regions share, two answers cannot both hold."""
+    network, x = keyed.network, keyed.forget.x[0].astype(np.float64)
+    generator = np.random.default_rng(4)
+    for _ in range(200):
+        away = x + 0.2 * generator.normal(size=12)
+        steps = np.linspace(0, 1, 2001)[:, None]
+        path = np.clip(x + steps * (away - x), 0, 1).astype(np.float32)
+        other = (pattern(network, path) != pattern(network, path[:1])).sum(axis=1)
+        first = int((other > 0).argmax())
+        if other[first] == 1 and other[min(first + 20, 2000)] == 1:
+            break
+    pair = path[[first - 20, first + 20]] if first > 20 else path[[0, first + 20]]
+    assert np.abs(pair[0] - pair[1]).max() < 0.02
+    labels = logits(network, pair).argmax(axis=1).astype(np.int64)
+    world = replace(keyed, forget=replace(keyed.forget.take([0, 1]), x=pair, y=labels))
+    arrays = exact_arrays(world, margin=0.5)
+    one, two = arrays.values()
+    two["d"] = np.zeros(4)  # to another label than its neighbour
+    before = logits(network, pair[1:].astype(np.float64))[0]
+    label = int((labels[0] + 2) % 4)
+    two["d"][label] = before.max() - before[label] + 0.5
+    assert one["d"].argmax() != label
+    result = verified(world, elsewhere(world, tmp_path / "s", arrays, radius=0.05))
+    assert result.check("certificate.region").outcome is not Outcome.PASS
     assert result.check("certificate.separation").outcome is not Outcome.PASS
 
 

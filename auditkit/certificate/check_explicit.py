@@ -65,7 +65,7 @@ class RowHints:
     """What a finder offers; all of it may be nonsense.
 
     Multipliers: `true` [H, m] of stated rows for each true one, `stated` [m, H] of true rows for
-    each stated one, `lead` [R, m] of stated rows for the claim. Witnesses, as steps δ [d]:
+    each stated one, `lead` [R, H] of true rows for the claim. Witnesses, as steps δ [d]:
     `beyond` is in the gate's polytope and not in the region, `within` the other way round.
     """
 
@@ -346,15 +346,8 @@ class _Batch:
         rows.missing[i] = np.count_nonzero(moved & ~(reach <= outwards * length))
 
         # Does every stated row hold on the claimed set, where the true ones do?
-        used = Frozen(self.network, bits[i : i + 1]).repeat(len(layer.bias))
-        zero = Ball.exact(np.zeros((len(layer.bias), self.network.classes)))
-        share = used.adjoint(zero, RIGOROUS, injections=Ball.exact(hints.stated * sign))
-        left = RIGOROUS.add(
-            Ball.exact(layer.weight), Ball(_flat(share.center), _flat(share.radius))
-        )
-        value = RIGOROUS.subtract(here, _combined(hints.stated, true_at))
-        _, greatest = claimed.extremes(Ball(left.center[None], left.radius[None]))
-        most = np.nextafter(value.upper + greatest[0], np.inf)
+        region = bits[i], true_at
+        most = self._on_region(Ball.exact(layer.weight), here, hints.stated, region, claimed)
         executed = self._executed(layer, i)
         most = np.minimum(most, executed.range.upper[0])
         rows.wrong[i] = np.count_nonzero(~(most <= inwards))
@@ -365,9 +358,9 @@ class _Batch:
         rows.flat[i] = not (np.all(here.upper < 0) and np.all(true_at.upper[moved] < 0))
         self._witnesses(i, bits, layer, hints, task, rows)
 
-        # The claim, on stated polytope, region and ball; a row counts there only as far as it is 0.
-        bound = _greatest(lead, lead_at, hints.lead, layer, here, claimed)
-        plain = _greatest(lead, lead_at, np.zeros_like(hints.lead), layer, here, claimed)
+        # The claim, where the gate is open, on region and ball.
+        bound = self._on_region(lead, lead_at, hints.lead, region, claimed)
+        plain = self._on_region(lead, lead_at, np.zeros_like(hints.lead), region, claimed)
         worst = np.minimum(bound, plain) + add
         low, high = cross[0][i], cross[1][i]
         extra = np.concatenate([high, -low]) if self.outputs else high - low[self.claims.target[i]]
@@ -381,6 +374,24 @@ class _Batch:
         total = float(excess.sum()) * (1 + gamma(2 * len(excess) + 8, self.profile.unit)) ** 2
         group = int(self.group[i])
         return slack, float(min(1.0, total * sharpness) * self.table.bound[group])
+
+    def _on_region(
+        self, gradient: Ball, value: Ball, multipliers: F64, region: tuple[Bits, Ball], box: Box
+    ) -> F64:
+        """Return bounds [R] on value + gradient · δ over region and box.
+
+        `value` [R] and `gradient` [R, d] are functions at the record, `region` the pattern [H] and
+        g there [H]; a combination of the g_u is one backward pass.
+        """
+        bits, true_at = region
+        frozen = Frozen(self.network, bits[None]).repeat(len(multipliers))
+        zero = Ball.exact(np.zeros((len(multipliers), self.network.classes)))
+        signed = Ball.exact(multipliers * np.where(bits, 1.0, -1.0))
+        used = frozen.adjoint(zero, RIGOROUS, injections=signed)  # that of -Σ λ_u g_u
+        rest = RIGOROUS.add(gradient, Ball(_flat(used.center), _flat(used.radius)))
+        start = RIGOROUS.subtract(value, _combined(multipliers, true_at))
+        _, greatest = box.extremes(Ball(rest.center[None], rest.radius[None]))
+        return np.asarray(np.nextafter(start.upper + greatest[0], np.inf))
 
     def _true_rows(self, bits: Bits, sign: F64) -> Ball:
         """Return the gradients [H, d] of g_u = -σ_u z^s_u."""
@@ -477,7 +488,7 @@ class _Batch:
             hints,
             true=_multipliers(hints.true, (units, stated)),
             stated=_multipliers(hints.stated, (stated, units)),
-            lead=_multipliers(hints.lead, (leads, stated)),
+            lead=_multipliers(hints.lead, (leads, units)),
         )
 
     def _steps(self, box: Box, i: int) -> tuple[F64, F64]:

@@ -77,13 +77,13 @@ def _implied(
 
 
 def _claim(task: RowTask) -> F64:
-    """Return multipliers [R, m] of stated rows for each row of the claim that needs some."""
-    multipliers = np.zeros((len(task.lead), len(task.stated)))
+    """Return multipliers [R, H] of true rows for each row of the claim that needs some."""
+    multipliers = np.zeros((len(task.lead), len(task.true)))
     bound = _bounds(task.lead, task.lead_at, task.claimed)
     moved = np.any(task.lead != 0, axis=1)
     left = np.flatnonzero(~(bound < 0) & moved)
     if len(left):
-        polytope = Polytope(task.stated, -task.stated_at, *task.claimed)
+        polytope = Polytope(task.true, -task.true_at, *task.claimed)
         for row in left:
             answer = polytope.maximise(task.lead[row])
             if answer is not None:

@@ -499,7 +499,7 @@ def test_a_malformed_file_is_refused(field: str, value: NDArray[Any], keyed: Wor
 def _nothing(task: RowTask) -> RowHints:
     units, rows = len(task.true), len(task.stated)
     return RowHints(
-        np.zeros((units, rows)), np.zeros((rows, units)), np.zeros((len(task.lead), rows))
+        np.zeros((units, rows)), np.zeros((rows, units)), np.zeros((len(task.lead), units))
     )
 
 

@@ -493,6 +493,33 @@ def test_a_malformed_file_is_refused(field: str, value: NDArray[Any], keyed: Wor
             )
 
 
+EXTREME: dict[str, Callable[[dict[str, Any]], None]] = {
+    "overflowing rows": lambda g: g.update(A=g["A"] * 1e38, b=g["b"] * 1e38),
+    "limits beyond all": lambda g: g.update(b=np.full(len(g["b"]), 3e38)),
+    "limits below all": lambda g: g.update(b=np.full(len(g["b"]), -3e38)),
+    "rows of zeros": lambda g: g.update(A=g["A"] * 0, b=g["b"] * 0),
+    "denormal rows": lambda g: g.update(A=g["A"] * 1e-44, b=g["b"] * 1e-44, sharpness=1e-44),
+    "huge slope": lambda g: g.update(C=np.full((4, 12), 1e38)),
+    "huge offset": lambda g: g.update(d=np.full(4, 3e38), bound=3e38),
+    "no bound": lambda g: g.update(bound=0.0),
+}
+
+
+@pytest.mark.parametrize("name", EXTREME)
+def test_extreme_numbers_are_judged_and_never_pass(name: str, keyed: World, tmp_path: Path) -> None:
+    arrays = changed(exact_arrays(keyed), EXTREME[name])
+    asked = resolve_settings("redirect", margin=MARGIN)
+    submission = auditkit.submission_from_arrays(
+        keyed.network, arrays, keyed.forget, asked, tmp_path / "s"
+    )
+    result = verified(keyed, submission)
+    assert result.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE)
+    with np.errstate(all="ignore"):
+        evidence = Evidence(forget=keyed.forget, retain=keyed.others)
+        run_on(submission, evidence, [b.name for b in BEHAVIOURS], 0)
+        compare(submission, recompute(submission, keyed.forget), retain=keyed.others, seed=0)
+
+
 # The finder is not believed.
 
 

@@ -13,7 +13,7 @@ from auditkit.audit.compare_regions import region_bounds
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits
-from auditkit.patch.gates import GateTable
+from auditkit.patch.gates import GateTable, Patch
 from auditkit.patch.tensors import patch_to_bytes
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity, not_run
@@ -207,6 +207,7 @@ def table_rows(sides: Sides, checks: Sequence[CheckResult]) -> list[dict[str, An
     return [
         _row("Specification", [s.spec.value for s in settings]),
         _row("Scope", [s.scope.value for s in settings]),
+        _row("Form", ["gated" if isinstance(s.patch, Patch) else "explicit" for s in sides]),
         _row("Margin", [s.margin for s in settings]),
         _row("Met at the records", met["point"]),
         _row("Met on the claimed regions", met["region"]),

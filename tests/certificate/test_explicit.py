@@ -665,6 +665,7 @@ def test_forms_are_compared_by_what_they_do(
     result = compare(owner, own, retain=world.others, seed=0)
     assert result.check("compare.gates").outcome is Outcome.PASS
     assert result.check("compare.specification").outcome is Outcome.PASS
+    assert {"name": "Form", "values": ["explicit", "gated"], "note": None} in result.details["rows"]
     for name in ("offsets", "outputs", "regions", "size"):
         assert result.check(f"compare.{name}").outcome is Outcome.PASS, name
     if form == "explicit":

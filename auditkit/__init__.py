@@ -19,6 +19,7 @@ _PUBLIC = {
     "read_records": "auditkit.records",
     "resolve_settings": "auditkit.patch.settings",
     "run_audit": "auditkit.audit.run",
+    "submission_from_arrays": "auditkit.certificate.from_arrays",
     "verify": "auditkit.certificate.verify",
 }
 

@@ -37,6 +37,10 @@ ELEMENTS: Final = 1 << 28
 """Numbers in one tensor, and in one intermediate value of a network."""
 NODES: Final = 10_000
 """Operators in one network; a ResNet-152 has about 500."""
+EXPLICIT_GATES: Final = 20_000
+"""Polytopes in a patch in explicit form; each is compared with every record."""
+GATE_ROWS: Final = 1 << 16
+"""Rows of one such polytope: one for each unit of the network, at most."""
 NAME_CHARACTERS: Final = 1_000
 """Length of a name in a network or a table; names are quoted in messages."""
 PROTOBUF_DEPTH: Final = 32

@@ -40,7 +40,8 @@ LAYERS = ("network", "patch", "certificate", "threats", "unlearning", "audit", "
 STRANGERS = (frozenset({"threats", "unlearning"}),)
 
 TRUSTED = frozenset(
-    {"auditkit.certificate.check", "auditkit.patch.gates"}
+    {"auditkit.certificate.check", "auditkit.certificate.check_explicit"}
+    | {"auditkit.patch.gates", "auditkit.patch.explicit"}
     | {
         f"auditkit.network.{name}"
         for name in (
@@ -170,7 +171,8 @@ def test_a_wrong_arrow_would_be_noticed(module: str, target: str) -> None:
 
 def trusted_closure() -> tuple[set[str], set[str]]:
     """Return what the checker imports, directly or not: own modules, and names of others."""
-    own, foreign, todo = set(), set(), ["auditkit.certificate.check"]
+    own, foreign = set(), set()
+    todo = ["auditkit.certificate.check", "auditkit.certificate.check_explicit"]
     while todo:
         module = todo.pop()
         if module in own:

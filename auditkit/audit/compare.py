@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 from auditkit.audit.compare_figures import (
@@ -33,6 +34,7 @@ from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.network.digest import semantic_digest
 from auditkit.network.graph import Network
 from auditkit.network.read import load_network
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, not_run
@@ -78,7 +80,7 @@ def compare(
                 for s in sides
             ],
         ),
-        offsets(sides, match),
+        offsets(sides, match, records),
         outputs(sides, records, retain),
         regions(sides, records, keys),
         size(sides, records),
@@ -168,12 +170,16 @@ def recompute(
     """
     key = (None if owner.forget is None else owner.forget.key) or records.key
     requests = None if key is None else _asked(owner, record_digests(records, key))
+    settings = owner.certificate.settings
+    if isinstance(owner.patch, ExplicitPatch):
+        # recomputed as patterns, whose sharpness is not over distances to rows
+        settings = replace(settings, sharpness=None)
     with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
         out = Path(folder) / "recomputed"
         make_submission(
             owner.network,
             records,
-            owner.certificate.settings,
+            settings,
             out,
             reference=reference,
             reference_network=reference_network,
@@ -229,7 +235,7 @@ def _gates(sides: Sides, match: GateMatch, records: Records | None, keys: Keys) 
         evidence["extra_at_no_record"] = len(idle)
     told = f"{common} of {sides[1].patch.gates} gates in common"
     if common - match.alike:
-        told += f", {common - match.alike} of them by record, with bits that differ at ties"
+        told += f", {common - match.alike} of them by the record at which they are open"
     if missing:
         told += f"; {missing} missing from the owner's patch"
     if extra:

@@ -13,6 +13,7 @@ from auditkit.audit.compare_regions import region_bounds
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits
+from auditkit.patch.gates import GateTable, Patch
 from auditkit.patch.tensors import patch_to_bytes
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity, not_run
@@ -32,11 +33,13 @@ TITLES = {
 }
 
 
-def offsets(sides: Sides, match: GateMatch) -> CheckResult:
+def offsets(sides: Sides, match: GateMatch, records: Records | None) -> CheckResult:
     """Show, for every stored group of the owner's, the largest difference to its counterpart."""
     theirs, ours = (side.patch.table for side in sides)
     if not match.pairs:
         return _missing("compare.offsets", "the patches have no gate in common")
+    if not (isinstance(theirs, GateTable) and isinstance(ours, GateTable)):
+        return _offsets_at_records(sides, match, records)
     groups: dict[int, list[tuple[int, int]]] = {}
     for one, other in match.pairs:
         pair = (int(theirs.group[one]), int(ours.group[other]))
@@ -71,6 +74,51 @@ def offsets(sides: Sides, match: GateMatch) -> CheckResult:
         n=compared,
         evidence={"groups": rows[:GROUPS_LISTED], "groups_compared": len(rows)},
     )
+
+
+def _offsets_at_records(sides: Sides, match: GateMatch, records: Records | None) -> CheckResult:
+    """Show how far offsets of different forms are apart at the records whose gates they share.
+
+    An affine offset is compared with a constant one where both are meant to act.
+    """
+    if records is None:
+        return _missing("compare.offsets", "the forgotten records are withheld")
+    there = []
+    for one, other in match.pairs:
+        common = sorted(set(match.touched[one]) & set(match.served[other]))
+        there.append(common[0] if common else -1)
+    index = np.array(there, dtype=np.int64)
+    known = np.flatnonzero(index >= 0)
+    if not len(known):
+        return _missing("compare.offsets", "no common gate is open at a common record")
+    values = [
+        offsets_at(side, gates[known], records.x[index[known]])
+        for side, gates in zip(sides, np.array(match.pairs, dtype=np.int64).T, strict=True)
+    ]
+    gap = np.abs(values[0] - values[1]).max(axis=1)
+    worst = float(gap.max())
+    return _shown(
+        "compare.offsets",
+        f"offsets of {len(known)} common gate(s) differ by up to {worst:.3g} at their records",
+        observed=worst,
+        n=len(known),
+        evidence={"median_difference": float(np.median(gap)), "at": "the records"},
+    )
+
+
+def offsets_at(
+    side: Submission, gates: NDArray[np.int64], x: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Return what gate `gates[i]` adds [N, C] when fully open at `x[i]`."""
+    table = side.patch.table
+    group = table.group[gates]
+    if not isinstance(table, GateTable):
+        return table.offsets(group, x.astype(np.float64))
+    bound = table.bound[group][:, None]
+    before = logits(side.network, x.astype(np.float64))
+    output = table.kind_output[group][:, None]
+    p = np.where(output, table.offset[group] - before, table.offset[group])
+    return np.asarray(np.clip(p, -bound, bound))
 
 
 def outputs(sides: Sides, records: Records | None, retain: Records | None) -> CheckResult:
@@ -159,6 +207,7 @@ def table_rows(sides: Sides, checks: Sequence[CheckResult]) -> list[dict[str, An
     return [
         _row("Specification", [s.spec.value for s in settings]),
         _row("Scope", [s.scope.value for s in settings]),
+        _row("Form", ["gated" if isinstance(s.patch, Patch) else "explicit" for s in sides]),
         _row("Margin", [s.margin for s in settings]),
         _row("Met at the records", met["point"]),
         _row("Met on the claimed regions", met["region"]),
@@ -199,8 +248,11 @@ def sentence(checks: Sequence[CheckResult]) -> str:
 
 def _figures(side: Submission, records: Records | None) -> dict[str, Any]:
     table = side.patch.table
-    constant = ~table.kind_output
-    clipped = np.clip(table.offset, -table.bound[:, None], table.bound[:, None])[constant]
+    if isinstance(table, GateTable):
+        constant, values = ~table.kind_output, table.offset
+    else:
+        constant, values = ~np.any(table.slope, axis=(1, 2)), table.shift
+    clipped = np.clip(values, -table.bound[:, None], table.bound[:, None])[constant]
     change = labels = None
     if records is not None:
         before = logits(side.network, records.x.astype(side.network.dtype))

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import Submission
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import GateTable
 from auditkit.records import Records
 
@@ -21,7 +22,8 @@ class GateMatch:
     """Flat gates of two patches, in pairs (owner's, auditor's); the rest by side.
 
     `alike` counts pairs of the same pattern bits; the others serve the same record through bits
-    that differ only where a pre-activation is within the auditor's dead zone. `missing` are gates
+    that differ only where a pre-activation is within the auditor's dead zone, or through a region
+    that is written out. `missing` are gates
     that the owner's patch lacks, `extra` those that only it has. `served` [auditor's gates] and
     `touched` [owner's gates] list the records (indices) at which a gate is fully open.
     """
@@ -35,7 +37,12 @@ class GateMatch:
 
 
 def match_gates(owner: Submission, auditor: Submission, records: Records | None) -> GateMatch:
-    """Pair gates by pattern bits, each once, then by the record that they serve."""
+    """Pair gates by pattern bits, each once, then by the record that they serve.
+
+    Gates whose regions are written out have no bits: they are paired by the record alone.
+    """
+    if isinstance(owner.patch, ExplicitPatch) or isinstance(auditor.patch, ExplicitPatch):
+        return _by_record(owner, auditor, records)
     theirs, ours = owner.patch.table, auditor.patch.table
     waiting: dict[bytes, list[int]] = defaultdict(list)
     for gate, bits in reversed(list(enumerate(ours.patterns))):
@@ -64,16 +71,39 @@ def match_gates(owner: Submission, auditor: Submission, records: Records | None)
     return GateMatch(tuple(pairs), alike, tuple(missing), tuple(extra), served, touched)
 
 
+def _by_record(owner: Submission, auditor: Submission, records: Records | None) -> GateMatch:
+    """Pair gates, each once, that are open at a common record."""
+    touched, served = _open_at(owner, None, records), _open_at(auditor, None, records)
+    waiting: dict[int, list[int]] = defaultdict(list)
+    for gate in reversed(range(len(served))):
+        for record in served[gate]:
+            waiting[record].append(gate)
+    pairs: list[tuple[int, int]] = []
+    extra: list[int] = []
+    taken: set[int] = set()
+    for gate, places in enumerate(touched):
+        free = [g for record in places for g in reversed(waiting[record]) if g not in taken]
+        if free:
+            taken.add(free[0])
+            pairs.append((gate, free[0]))
+        else:
+            extra.append(gate)
+    missing = tuple(gate for gate in range(len(served)) if gate not in taken)
+    return GateMatch(tuple(pairs), 0, missing, tuple(extra), served, touched)
+
+
 def everywhere(submission: Submission) -> tuple[int, ...]:
     """Return, for every group that acts without a gate, the class it lowers, in order."""
+    if isinstance(submission.patch, ExplicitPatch):
+        return ()
     table = submission.patch.table
     return tuple(sorted(int(row.argmin()) for row in table.offset[table.always]))
 
 
 def _open_at(
-    submission: Submission, table: GateTable, records: Records | None
+    submission: Submission, table: GateTable | None, records: Records | None
 ) -> tuple[tuple[int, ...], ...]:
     if records is None:
-        return ((),) * len(table.patterns)
+        return ((),) * submission.patch.gates
     opened = fully_open(submission, records.x, table)
     return tuple(tuple(np.flatnonzero(column).tolist()) for column in opened.T)

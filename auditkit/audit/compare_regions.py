@@ -8,16 +8,18 @@ other groups. The bound holds for the networks in exact arithmetic, not for samp
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.audit.compare_forms import across_forms
 from auditkit.certificate.check import Findings, check_claims
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.submission import Submission
 from auditkit.network.rigorous import enlarge
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import GateTable
 from auditkit.patch.settings import Method
 from auditkit.records import Records
@@ -53,20 +55,23 @@ def region_bounds(
         match_claims(submission, records, key, Policy(least_radius=0.0))
         for submission, key in zip((owner, auditor), keys, strict=True)
     ]
+    if isinstance(owner.patch, ExplicitPatch) or isinstance(auditor.patch, ExplicitPatch):
+        found = across_forms((owner, auditor), (matches[0], matches[1]), len(records))
+        return RegionBounds(*(getattr(found, field.name) for field in fields(found)))
     theirs, ours, unbounded = _in_common(owner, auditor, matches, len(records))
     if not len(theirs):
         return _nothing(unbounded)
     radius = np.minimum(matches[0].claims.radius[theirs], matches[1].claims.radius[ours])
-    found = []
+    checked = []
     for submission, match, rows in ((owner, matches[0], theirs), (auditor, matches[1], ours)):
         domain = submission.certificate.settings.domain
         claims = replace(match.claims.take(rows), radius=radius)
-        found.append(
-            check_claims(submission.network, submission.patch, claims, domain.lower, domain.upper)
+        checked.append(
+            check_claims(submission.network, submission.gated, claims, domain.lower, domain.upper)
         )
     gates = matches[0].claims.gate[theirs], matches[1].claims.gate[ours]
-    bound = _bound(owner, auditor, gates, (found[0], found[1]))
-    crossing = (found[0].crossing > 0) | (found[1].crossing > 0)
+    bound = _bound(owner, auditor, gates, (checked[0], checked[1]))
+    crossing = (checked[0].crossing > 0) | (checked[1].crossing > 0)
     return RegionBounds(matches[0].record[theirs], radius, bound, crossing, unbounded)
 
 
@@ -80,7 +85,7 @@ def _in_common(
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, int]]:
     """Return the rows of either side's claims that speak of the same region in the same way."""
     place = {int(record): row for row, record in enumerate(matches[1].record)}
-    tables = owner.patch.table, auditor.patch.table
+    tables = owner.gated.table, auditor.gated.table
     pairs, why = [], Counter[str]()
     for row, record in enumerate(matches[0].record):
         other = place.get(int(record))
@@ -108,7 +113,7 @@ def _bound(
     found: tuple[Findings, Findings],
 ) -> F64:
     """Return [N] the greatest difference of a logit: own offsets, and what else may be open."""
-    tables = owner.patch.table, auditor.patch.table
+    tables = owner.gated.table, auditor.gated.table
     own = np.zeros((len(gates[0]), owner.network.classes))
     spread = np.zeros_like(own)
     for sign, table, gate, finding in zip((1, -1), tables, gates, found, strict=True):

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import Findings, check_claims
+from auditkit.certificate.check import Findings
+from auditkit.certificate.check_explicit import RowFindings
+from auditkit.certificate.checking import check_patch
 from auditkit.certificate.history import active_records
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.matching import Matched, match_claims
@@ -23,7 +25,7 @@ class Case:
     """Everything one verification rests on.
 
     `records` are those to be forgotten: the auditor's list if given, else the owner's, else None.
-    `findings` are aligned with `matched.claims`.
+    `findings`, and `rows` for a patch in explicit form, are aligned with `matched.claims`.
     """
 
     submission: Submission
@@ -36,6 +38,7 @@ class Case:
     key: bytes | None
     matched: Matched | None
     findings: Findings | None
+    rows: RowFindings | None = None
 
     @property
     def why_no_records(self) -> str:
@@ -84,7 +87,7 @@ def prepare(
     """Match claims with records and run the checker, on `exact` numbers throughout or by need."""
     records = forget if forget is not None else submission.forget
     key = submission.record_key(forget)
-    matched = findings = None
+    matched = findings = rows = None
     if records is not None and key is not None:
         matched = match_claims(submission, records, key, policy)
         if len(matched.claims):
@@ -93,7 +96,7 @@ def prepare(
             if submission.proofs is not None:
                 about = [matched.digests[row] for row in matched.record]
                 multipliers = submission.proofs.about(about)
-            findings = check_claims(
+            findings, rows = check_patch(
                 submission.network,
                 submission.patch,
                 matched.claims,
@@ -103,4 +106,6 @@ def prepare(
                 exact=exact or None,
                 progress=progress,
             )
-    return Case(submission, policy, seed, forget, retain, holdout, records, key, matched, findings)
+    return Case(
+        submission, policy, seed, forget, retain, holdout, records, key, matched, findings, rows
+    )  # fmt: skip

@@ -22,6 +22,7 @@ from auditkit.network.graph import Network
 from auditkit.patch.generate import Made as MadePatch
 from auditkit.patch.generate import Request as PatchRequest
 from auditkit.patch.history import make_history, multipliers_of
+from auditkit.patch.region_rows import ExplicitMade
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records
 
@@ -136,7 +137,7 @@ def derive_patch(
 
 
 def with_groups(
-    requests: Sequence[Request], made: MadePatch, digests: Sequence[str]
+    requests: Sequence[Request], made: MadePatch | ExplicitMade, digests: Sequence[str]
 ) -> tuple[Request, ...]:
     """Return the requests, the active ones with the groups that serve a record of theirs."""
     present = {group.name for group in made.patch.groups}
@@ -167,9 +168,9 @@ class Owed:
 
 def owed_gates(submission: Submission, records: Records, digests: Sequence[str]) -> Owed:
     """Return which gates are owed to a request for some of `records` [N] of keyed `digests`."""
-    table, groups = submission.patch.table, submission.patch.groups
+    table = submission.patch.table
     stored = table.source[table.group]
-    index = {group.name: number for number, group in enumerate(groups)}
+    index = {name: number for number, name in enumerate(g.name for g in submission.patch.groups)}
     ungated = set(table.source[table.always].tolist())
     opened = fully_open(submission, records.x)
     rows: dict[str, list[int]] = {}

@@ -9,21 +9,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate import judge_rows
 from auditkit.certificate.case import Case
 from auditkit.certificate.check import Verdict
 from auditkit.certificate.history import active, derive_patch
 from auditkit.certificate.inner_radius import sampled_inner_radius
+from auditkit.certificate.judge_rows import NOTHING, OFFSET_TOLERANCE
 from auditkit.certificate.matching import policy_faults
 from auditkit.network.evaluate import logits
 from auditkit.network.interior import has_interior
 from auditkit.network.interval import deployed_size, shift_rounding
 from auditkit.network.relaxation import lead_ceiling
-from auditkit.patch.gates import OffsetKind
+from auditkit.patch.gates import Group, OffsetKind
 from auditkit.patch.settings import Method, Settings, Spec
 from auditkit.results import CheckResult, Outcome, not_run
-
-NOTHING = 0.01  # of a record's logit range: a target this near changes nothing
-OFFSET_TOLERANCE = 1e-3  # relative: another machine sums in another order
 
 
 def support(case: Case) -> CheckResult:
@@ -34,12 +33,16 @@ def support(case: Case) -> CheckResult:
         return refused
     findings = case.findings
     assert findings is not None and case.matched is not None
-    solid = _solid(case)
+    # what rows enclose is judged with them
+    solid = np.ones(len(findings.support), bool) if case.rows is not None else _solid(case)
     both = np.where(
         (findings.support == Verdict.REFUTED) | (findings.gate_open == Verdict.REFUTED),
         Verdict.REFUTED,
         np.where(solid, np.minimum(findings.support, findings.gate_open), Verdict.UNPROVED),
     )
+    if case.rows is not None:
+        told = "the gate's rows are those of the record's region, and its gate alone is open there"
+        return judge_rows.explained(case, _judged(case, name, title, both, told))
     return _judged(
         case,
         name,
@@ -59,7 +62,7 @@ def _solid(case: Case) -> NDArray[np.bool_]:
     """Return, per claim, whether the claimed set is shown to have an interior."""
     assert case.matched is not None
     claims, submission = case.matched.claims, case.submission
-    domain, bits = submission.certificate.settings.domain, submission.patch.table.patterns
+    domain, bits = submission.certificate.settings.domain, submission.gated.table.patterns
     return has_interior(
         submission.network, bits[claims.gate], claims.x, claims.radius, domain.lower, domain.upper
     )
@@ -69,7 +72,7 @@ def _inner_radius(case: Case) -> dict[str, Any]:
     """Return how near the nearest face is to a sample of records, at most."""
     assert case.matched is not None
     claims = case.matched.claims
-    bits = case.submission.patch.table.patterns[claims.gate]
+    bits = case.submission.gated.table.patterns[claims.gate]
     radii = sampled_inner_radius(case.submission.network, claims.x, bits, case.seed)
     return {
         "inner_radius_sampled": len(radii),
@@ -100,6 +103,7 @@ def region(case: Case) -> CheckResult:
     name, title = "certificate.region", "The specification is met on the claimed regions"
     faults = policy_faults(case.submission, case.policy)
     if case.matched is not None:
+        faults += judge_rows.faults(case)
         faults += [f"{n} × {fault}" for fault, n in sorted(Counter(case.matched.faults).items())]
     if faults:
         return CheckResult(
@@ -185,7 +189,9 @@ def canonical(case: Case) -> CheckResult:
     refused = _cannot(case, name, title)
     if refused:
         return refused
-    settings, patch = case.submission.certificate.settings, case.submission.patch
+    if case.rows is not None:
+        return judge_rows.canonical(case, name, title)
+    settings, patch = case.submission.certificate.settings, case.submission.gated
     table = patch.table
     evidence: dict[str, Any] = {"bound": sorted(set(table.bound.tolist()))[:10]}
     wrong = [
@@ -249,7 +255,7 @@ def _already_there(case: Case) -> int:
     matched, submission = case.matched, case.submission
     assert matched is not None
     before = logits(submission.network, matched.claims.x)
-    table = submission.patch.table
+    table = submission.gated.table
     gap = np.abs(before - table.offset[table.group[matched.claims.gate]]).max(axis=1)
     near = np.maximum(matched.claims.margin, NOTHING * np.ptp(before, axis=1))
     return int((gap <= near).sum())
@@ -259,7 +265,7 @@ def _offset_differences(case: Case) -> NDArray[np.float64]:
     """Return, per claim, the largest relative difference to the offset of a recomputed patch."""
     matched, submission = case.matched, case.submission
     assert matched is not None
-    table, records = submission.patch.table, matched.records
+    table, records = submission.gated.table, matched.records
     made = derive_patch(
         submission.network,
         submission.certificate.requests,
@@ -315,7 +321,9 @@ def _suppressed(case: Case, name: str, title: str) -> CheckResult:
     shifts: list[float] = []
     for group in patch.groups:
         kept = np.arange(patch.classes) != label
-        if group.kind is not OffsetKind.ALWAYS or group.stacked or group.offset[kept].any():
+        if not isinstance(group, Group):
+            faults.append(f"group {group.name} has gates, and class suppression has none")
+        elif group.kind is not OffsetKind.ALWAYS or group.stacked or group.offset[kept].any():
             faults.append(f"group {group.name} does something else than to lower class {label}")
         elif not faults:
             shifts.append(min(-float(group.offset[label]), group.bound))

@@ -19,6 +19,7 @@ from auditkit.certificate.check import Claims, Findings, Verdict
 from auditkit.certificate.lower_bound import change_needed
 from auditkit.network.multipliers import Objective
 from auditkit.network.region import Box
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.settings import Method
 from auditkit.patch.sharpen import (
     Sharpened,
@@ -73,6 +74,8 @@ def minimality(case: Case) -> CheckResult:
     submission, matched, findings = case.submission, case.matched, case.findings
     if submission.certificate.settings.method is Method.SUPPRESS:
         return not_run(NAME, TITLE, "a suppressed class shifts one logit everywhere, by intention")
+    if isinstance(submission.patch, ExplicitPatch):
+        return not_run(NAME, TITLE, "not examined where regions are written out as rows")
     if matched is None:
         return not_run(NAME, TITLE, case.why_no_records)
     if findings is None:
@@ -127,7 +130,7 @@ class _Search:
 
     def __init__(self, case: Case, claims: Claims, findings: Findings) -> None:
         self.case, self.claims, self.findings = case, claims, findings
-        self.network, self.patch = case.submission.network, case.submission.patch
+        self.network, self.patch = case.submission.network, case.submission.gated
         domain = case.submission.certificate.settings.domain
         self.lower, self.upper = domain.lower, domain.upper
         self.box = Box.around(claims.x, claims.radius, self.lower, self.upper)

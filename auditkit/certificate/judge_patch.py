@@ -9,8 +9,10 @@ from auditkit.certificate.export_check import TOLERANCE, examine_export
 from auditkit.certificate.history import active, history_faults, history_rows, owed_gates
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.intervals import share_interval
+from auditkit.certificate.openness import relative_sharpness
 from auditkit.network.evaluate import logits
-from auditkit.network.scale import random_inputs, typical_activation
+from auditkit.network.scale import random_inputs
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.settings import Method, Scope
 from auditkit.results import CheckResult, Outcome, Severity, not_run
 
@@ -141,15 +143,15 @@ def locality(case: Case) -> CheckResult:
     """Gates are sharp enough to end near their regions, and open at few other records."""
     name, title = "certificate.locality", "Elsewhere the network is unchanged"
     submission, policy = case.submission, case.policy
-    settings, table = submission.certificate.settings, submission.patch.table
+    settings = submission.certificate.settings
     if settings.method is Method.SUPPRESS:
         return CheckResult(
             name, title, Outcome.PASS, "class suppression acts everywhere by design: exempt",
             severity=Severity.LIMITATION,
         )  # fmt: skip
-    typical = typical_activation(submission.network, settings.domain.lower, settings.domain.upper)
-    relative = float(table.sharpness.min()) * typical if len(table.sharpness) else np.inf
-    zone = float(table.dead_zone.max()) / typical if typical else np.inf
+    relative, zone = relative_sharpness(
+        submission, None if case.records is None else case.records.x
+    )
     evidence: dict[str, object] = {
         "relative_sharpness": relative,
         "relative_dead_zone": zone,
@@ -157,8 +159,10 @@ def locality(case: Case) -> CheckResult:
     }
     faults = []
     if not relative >= policy.least_sharpness:
+        explicit = isinstance(submission.patch, ExplicitPatch)
+        unit = "distance to a row" if explicit else "pre-activation"
         faults.append(
-            f"sharpness {relative:.3g} times the typical pre-activation is below the policy's "
+            f"sharpness {relative:.3g} times the typical {unit} is below the policy's "
             f"{policy.least_sharpness:g}: the gates are open far beyond their regions"
         )
     if not zone * policy.least_sharpness <= 1:

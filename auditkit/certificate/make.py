@@ -28,6 +28,10 @@ from auditkit.network.digest import semantic_digest
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.scale import typical_activation
+from auditkit.patch.generate import Made as MadePatch
+from auditkit.patch.generate import Request as PatchRequest
+from auditkit.patch.published import published_patch
+from auditkit.patch.region_rows import ExplicitMade, make_explicit_patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records, write_records
 
@@ -88,6 +92,7 @@ def make_submission(
     requests: Sequence[Request] | None = None,
     targets: NDArray[np.float64] | None = None,
     replace: bool = False,
+    form: str = "gated",
 ) -> Made:
     """Patch `network` for `forget` and write the submission to `out`.
 
@@ -95,11 +100,10 @@ def make_submission(
     `neutralise` needs the first, `reference` either. With `withhold_to` the forgotten records and
     their key are written there and not into the submission. `requests` say who asked for which of
     the records, by their digests under `key`; without them it is one request for all. `targets`
-    take the place of what the reference gives. Raises UsageError when the settings cannot be met or
-    what they need is missing.
+    take the place of what the reference gives. `form` is "gated", "explicit" (the same gates with
+    their rows written out) or "published" (PRUNE's own algorithm), these two for one request.
+    Raises UsageError when the settings cannot be met or what they need is missing.
     """
-    domain = settings.domain
-    settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
     key = key or forget.key or random_key()
     keyed = dataclasses.replace(forget, key=key)
     digests = record_digests(forget, key)
@@ -109,7 +113,14 @@ def make_submission(
             targets = history_targets(
                 network, forget, digests, requests, settings, reference, reference_network
             )
-        made = derive_patch(network, requests, forget, digests, settings, targets)
+        made: MadePatch | ExplicitMade
+        if form == "gated":
+            domain = settings.domain
+            settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
+            made = derive_patch(network, requests, forget, digests, settings, targets)
+        else:
+            request = PatchRequest(forget.x.astype(network.dtype), forget.y)
+            made, settings = _in_explicit_form(network, request, settings, targets, form)
     except ValueError as error:
         raise UsageError(
             "patch",
@@ -145,6 +156,23 @@ def make_submission(
         settings=settings.to_json(),
         requests=history_rows(requests),
     )
+
+
+def _in_explicit_form(
+    network: Network,
+    request: PatchRequest,
+    settings: Settings,
+    targets: NDArray[np.float64] | None,
+    form: str,
+) -> tuple[ExplicitMade, Settings]:
+    """Return a patch with its rows written out, and its settings with a sharpness."""
+    if settings.bands:
+        raise ValueError("bands narrow gates of patterns: the explicit form has none")
+    if form == "explicit":
+        return make_explicit_patch(network, request, settings, targets=targets)
+    if form == "published":
+        return published_patch(network, request, settings)
+    raise ValueError(f"the form {form!r} is not gated, explicit or published")
 
 
 def build_certificate(

@@ -12,6 +12,7 @@ from auditkit.certificate.identity import record_digests
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.statement import Claim
 from auditkit.certificate.submission import Submission
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.settings import Method, Spec
 from auditkit.records import Records
 
@@ -90,8 +91,7 @@ def _fault(
     claim: Claim, submission: Submission, records: Records, row: int, gate: int, policy: Policy
 ) -> str | None:
     """Return what makes a claim worthless or contradictory, or None."""
-    settings, table = submission.certificate.settings, submission.patch.table
-    group = int(table.group[gate])
+    settings, patch = submission.certificate.settings, submission.patch
     if claim.margin != settings.margin:
         return f"a claim with margin {claim.margin} where the settings say {settings.margin}"
     if not claim.radius > 0:
@@ -101,9 +101,12 @@ def _fault(
     floor = policy.least_radius * (policy.domain[1] - policy.domain[0])
     if claim.radius < floor:
         return f"a claim of radius {claim.radius:g}, below the policy's {floor:g}"
-    output = bool(table.kind_output[group])
+    # an explicit group's offset is affine, which serves either purpose
+    explicit = output = isinstance(patch, ExplicitPatch)
+    if not isinstance(patch, ExplicitPatch):
+        output = bool(patch.table.kind_output[patch.table.group[gate]])
     if settings.spec is Spec.REDIRECT:
-        if output or claim.target is None:
+        if (output and not explicit) or claim.target is None:
             return "a redirect claim on a group that does not redirect"
         if claim.target >= submission.network.classes:
             return f"a target label {claim.target} of {submission.network.classes} classes"
@@ -145,8 +148,9 @@ def policy_faults(submission: Submission, policy: Policy) -> list[str]:
         faults.append(
             f"deviation {settings.margin:g} is above the policy's {policy.greatest_deviation:g}"
         )
-    if settings.spec is Spec.NEUTRALISE:
-        offsets = submission.patch.table.offset
+    patch = submission.patch
+    if settings.spec is Spec.NEUTRALISE and not isinstance(patch, ExplicitPatch):
+        offsets = patch.table.offset
         if len(offsets) and (offsets != offsets[0]).any():
             faults.append("neutralise with more than one target vector")
     return faults

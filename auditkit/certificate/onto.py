@@ -26,6 +26,7 @@ from auditkit.certificate.statement import Request
 from auditkit.certificate.submission import MODELS, Submission
 from auditkit.errors import UsageError
 from auditkit.network.graph import Network
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import Patch
 from auditkit.patch.settings import Method, Spec
 from auditkit.records import Name, Records
@@ -59,6 +60,11 @@ def earlier_history(submission: Submission, given: Records | None) -> Earlier:
 
     Raises UsageError when records or key are missing, or submission and records do not agree.
     """
+    if isinstance(submission.patch, ExplicitPatch):
+        raise UsageError(
+            str(submission.directory), expected="a patch of patterns, to derive again",
+            found="one written out as rows", remedy="start again from the original model",
+        )  # fmt: skip
     place = str(submission.directory)
     records = given if given is not None else submission.forget
     if records is None or records.key is None:
@@ -217,7 +223,7 @@ def _remake(
 def _standing_targets(earlier: Earlier) -> F64 | None:
     """Return the target vectors of the earlier patch: [C], or [N, C] with NaN where unknown."""
     submission = earlier.submission
-    settings, table = submission.certificate.settings, submission.patch.table
+    settings, table = submission.certificate.settings, submission.gated.table
     if settings.spec is Spec.REDIRECT or settings.method is Method.SUPPRESS:
         return None
     if settings.spec is Spec.NEUTRALISE:
@@ -301,7 +307,7 @@ def _refuse_other_patch(earlier: Earlier, known: F64 | None) -> None:
             return  # some vectors are not in the patch: `make_submission` says what is missing
         found = str(error)
     else:
-        if _alike(made.patch, submission.patch):
+        if _alike(made.patch, submission.gated):
             return
         found = "other groups, gates or offsets"
     raise UsageError(

@@ -10,17 +10,20 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import Claims
+from auditkit.certificate.check import Claims, Verdict
+from auditkit.certificate.checking import check_patch
 from auditkit.certificate.proofs import Proofs
 from auditkit.certificate.prove_sets import Prover
 from auditkit.certificate.statement import Claim
 from auditkit.network.graph import Network
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.generate import Made
+from auditkit.patch.region_rows import ExplicitMade
 from auditkit.patch.settings import Method, Settings
 from auditkit.records import Records
 
@@ -43,7 +46,7 @@ class Proved:
 
 def prove(
     network: Network,
-    made: Made,
+    made: Made | ExplicitMade,
     records: Records,
     digests: tuple[str, ...],
     settings: Settings,
@@ -75,9 +78,13 @@ def prove(
         margin=np.full(len(served), settings.margin),
         target=assignment.target[served],
     )
-    prover = Prover(network, made.patch, claims, settings)
-    if made.multipliers is not None:
-        prover.take(made.multipliers, served)
+    prover: Prover | RowProver
+    if isinstance(made, ExplicitMade):
+        prover = RowProver(network, made.patch, claims, settings)
+    else:
+        prover = Prover(network, made.patch, claims, settings)
+        if made.multipliers is not None:
+            prover.take(made.multipliers, served)
     radius = widest_radius(prover, settings)
     stated: dict[str, Claim] = {}
     unclaimed: dict[str, str] = {}
@@ -101,16 +108,34 @@ def prove(
     names = [digests[index] for index in served]
     # of records that are given twice the last is stated
     places = {name: place for place, name in enumerate(names) if name in stated}.values()
+    reasons = {d: r for d, r in unclaimed.items() if d not in stated}
+    if isinstance(prover, RowProver):
+        return Proved(ordered, reasons)
     offered = prover.multipliers(np.array(sorted(places), dtype=np.int64))
-    return Proved(
-        ordered,
-        {d: r for d, r in unclaimed.items() if d not in stated},
-        Proofs.of(names, offered),
-        Counter(prover.bound_of(place) for place in places),
-    )
+    bounds = Counter(prover.bound_of(place) for place in places)
+    return Proved(ordered, reasons, Proofs.of(names, offered), bounds)
 
 
-def widest_radius(prover: Prover, settings: Settings) -> NDArray[np.float64]:
+class RowProver:
+    """Claims [N] on a patch in explicit form: the checker finds what it needs by itself."""
+
+    def __init__(
+        self, network: Network, patch: ExplicitPatch, claims: Claims, settings: Settings
+    ) -> None:
+        self.network, self.patch, self.claims = network, patch, claims
+        self.domain = settings.domain
+
+    def proves(self, rows: NDArray[np.int64], radius: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """Return whether the checker accepts the claims `rows` [K] within `radius` [K]."""
+        asked = replace(self.claims.take(rows), radius=radius)
+        found, _ = check_patch(
+            self.network, self.patch, asked, self.domain.lower, self.domain.upper
+        )
+        accepted = (found.region == Verdict.PROVED) & (found.deployed == Verdict.PROVED)
+        return np.asarray(accepted)
+
+
+def widest_radius(prover: Prover | RowProver, settings: Settings) -> NDArray[np.float64]:
     """Return for each claim the radius asked for, or the largest halving that is proved, or 0."""
     width = settings.domain.width
     radius = prover.claims.radius

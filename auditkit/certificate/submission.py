@@ -25,9 +25,10 @@ from auditkit.network.native import network_from_native
 from auditkit.network.read_onnx import network_from_onnx
 from auditkit.network.simplify import simplify
 from auditkit.network.write_onnx import network_to_onnx
+from auditkit.patch.explicit import AnyPatch, ExplicitPatch
 from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.gates import Patch
-from auditkit.patch.patched import PatchedNetwork
+from auditkit.patch.patched import AnyPatched, patched_network
 from auditkit.patch.tensors import patch_from_bytes, patch_to_bytes
 from auditkit.records import Records, checked
 from auditkit.records_files import arrays_of, npz_bytes, read_npz
@@ -66,7 +67,7 @@ class Submission:
 
     directory: Path
     network: Network
-    patch: Patch
+    patch: AnyPatch
     certificate: Certificate
     forget: Records | None
     exported: bytes
@@ -75,9 +76,16 @@ class Submission:
     proofs: Proofs | None = None
 
     @cached_property
-    def patched(self) -> PatchedNetwork:
+    def patched(self) -> AnyPatched:
         """The original network with the submitted patch, as the library evaluates it."""
-        return PatchedNetwork(self.network, self.patch)
+        return patched_network(self.network, self.patch)
+
+    @property
+    def gated(self) -> Patch:
+        """The patch, where it is in gated form; ValueError where it is in explicit form."""
+        if isinstance(self.patch, ExplicitPatch):
+            raise ValueError("this takes a patch in gated form, and this one is in explicit form")
+        return self.patch
 
     @cached_property
     def export_is_canonical(self) -> bool:
@@ -98,7 +106,7 @@ class Submission:
 def write_submission(
     out: Path,
     network: Network,
-    patch: Patch,
+    patch: AnyPatch,
     certificate: Certificate,
     forget: Records | None,
     *,
@@ -243,7 +251,14 @@ def _assemble(
             (settings.domain.lower, settings.domain.upper),
         )
     proofs = None
-    if PROOFS in data:
+    if PROOFS in data and isinstance(patch, ExplicitPatch):
+        refuse(
+            str(directory / PROOFS),
+            "no proofs beside a patch in explicit form",
+            "some",
+            "have the submission written again",
+        )
+    if PROOFS in data and isinstance(patch, Patch):
         proofs = _proofs(data[PROOFS], certificate, patch, str(directory / PROOFS))
     return Submission(
         directory=directory,

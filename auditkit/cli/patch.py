@@ -100,6 +100,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("prune", "suppress"),
     )
 
+    group = parser.add_argument_group("how gates are written")
+    group.add_argument(
+        "--form",
+        choices=("gated", "explicit", "published"),
+        default="gated",
+        help="activation patterns (default); the same regions as rows A x ≤ b, a matrix a record; "
+        "or what PRUNE's published algorithm makes, by linear programs (redirect only)",
+    )
+
     group = parser.add_argument_group("what is said, and what is handed over")
     group.add_argument(
         "--assertion",
@@ -157,6 +166,7 @@ def _first(args: argparse.Namespace) -> Made:
         assertion=args.assertion or "redirected",
         withhold_to=args.withhold_to,
         replace=args.replace,
+        form=args.form,
     )
 
 

@@ -6,17 +6,22 @@ time, so that an auditor who exports model and patch again compares bytes.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from auditkit.network.graph import MaxPool, Network, Relu
 from auditkit.network.tournament import Tournament
 from auditkit.network.units import unit_layout
 from auditkit.network.write_onnx import GraphBuilder, append_network
-from auditkit.patch.gates import Band, Patch
+from auditkit.patch.explicit import AnyPatch, ExplicitPatch, ExplicitTable
+from auditkit.patch.gates import Band, GateTable, Patch
 
 
-def patched_to_onnx(network: Network, patch: Patch) -> bytes:
+def patched_to_onnx(network: Network, patch: AnyPatch) -> bytes:
     """Return patched.onnx: input and output shapes of the original, with a free batch axis N."""
+    if isinstance(patch, ExplicitPatch):
+        return _explicit_to_onnx(network, patch)
     builder = GraphBuilder(network.dtype)
     values = append_network(builder, network, "input")
     table = patch.table
@@ -24,7 +29,11 @@ def patched_to_onnx(network: Network, patch: Patch) -> bytes:
     gated = np.flatnonzero(~table.always)
     if len(gated):
         violations = _violations(builder, network, patch, _units(builder, network, values))
-        result = _add_groups(builder, patch, gated, violations, result)
+
+        def offsets(limit: str, bound: np.ndarray, logits: str = result) -> str:
+            return _offsets(builder, patch, gated, logits, limit, bound)
+
+        result = _add_groups(builder, table, gated, violations, result, offsets)
     if table.always.any():
         bound = table.bound[table.always][:, None]
         shift = np.clip(table.offset[table.always], -bound, bound).sum(axis=0)
@@ -128,15 +137,80 @@ def _beyond_band(builder: GraphBuilder, band: Band, units: str, violations: str,
     return builder.add_node("Add", [violations, excess], [f"{name}.violations"])
 
 
+def _explicit_to_onnx(network: Network, patch: ExplicitPatch) -> bytes:
+    builder = GraphBuilder(network.dtype)
+    values = append_network(builder, network, "input")
+    flat = builder.add_node("Flatten", ["input"], ["patch.flat"], axis=1)
+    table, dtype = patch.table, network.dtype
+    parts = [patch.rows_of(gate) for gate in range(patch.gates)]
+    rows = np.concatenate([a for a, _ in parts])
+    limits = np.concatenate([b for _, b in parts])
+    matrix = builder.add_initializer("patch.rows", rows.T.astype(dtype))
+    least = builder.add_initializer("patch.limits", limits.astype(dtype))
+    product = builder.add_node("MatMul", [flat, matrix], ["patch.products"])
+    beyond = builder.add_node("Sub", [product, least], ["patch.beyond"])
+    excess = builder.add_node("Relu", [beyond], ["patch.excess"])
+    violations = _row_sums(builder, np.array([len(b) for _, b in parts]), excess)
+
+    def offsets(limit: str, bound: np.ndarray) -> str:
+        if not table.slope.any():
+            shift = np.clip(table.shift.astype(dtype), -bound, bound)[None]
+            return builder.add_initializer("patch.offsets", shift)
+        count, classes = table.shift.shape
+        slope = table.slope.reshape(count * classes, -1).T.astype(dtype)
+        weight = builder.add_initializer("patch.slope", slope)
+        constant = builder.add_initializer("patch.shift", table.shift.reshape(-1).astype(dtype))
+        line = builder.add_node("MatMul", [flat, weight], ["patch.sloped"])
+        line = builder.add_node("Add", [line, constant], ["patch.affine"])
+        shape = builder.add_initializer("patch.shape", np.array([0, count, classes], np.int64))
+        line = builder.add_node("Reshape", [line, shape], ["patch.steps"])
+        floor = builder.add_initializer("patch.floor", -bound)
+        above = builder.add_node("Max", [line, floor], ["patch.steps-above"])
+        return builder.add_node("Min", [above, limit], ["patch.steps-clipped"])
+
+    gated = np.arange(len(table.source))
+    result = _add_groups(builder, table, gated, violations, values[-1], offsets)
+    builder.add_node("Identity", [result], ["logits"])
+    return builder.finish("logits", network.input_shape, (network.classes,))
+
+
+def _row_sums(builder: GraphBuilder, counts: np.ndarray, excess: str) -> str:
+    """Append v [N, G], sums of consecutive columns of `excess`: gates of as many rows together."""
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    axis = builder.add_initializer("patch.row-axis", np.asarray([2], np.int64))
+    sums, order = [], []
+    for count in np.unique(counts):
+        gates = np.flatnonzero(counts == count)
+        order.append(gates)
+        seats = (starts[gates][:, None] + np.arange(count)[None]).astype(np.int64)
+        name = f"patch.rows-{count}"
+        index = builder.add_initializer(f"{name}.seats", seats)
+        spread = builder.add_node("Gather", [excess, index], [f"{name}.excess"], axis=1)
+        sums.append(builder.add_node("ReduceSum", [spread, axis], [f"{name}.sums"], keepdims=0))
+    if len(sums) == 1:
+        return sums[0]
+    joined = builder.add_node("Concat", sums, ["patch.by-count"], axis=1)
+    place = builder.add_initializer("patch.by-gate", np.argsort(np.concatenate(order)))
+    return builder.add_node("Gather", [joined, place], ["patch.violations"], axis=1)
+
+
 def _add_groups(
-    builder: GraphBuilder, patch: Patch, gated: np.ndarray, violations: str, logits: str
+    builder: GraphBuilder,
+    table: GateTable | ExplicitTable,
+    gated: np.ndarray,
+    violations: str,
+    logits: str,
+    offsets: Callable[[str, np.ndarray], str],
 ) -> str:
-    """Append t [N, M], the contributions [N, M, C] and their sum with the logits."""
-    table, dtype = patch.table, builder.dtype
+    """Append t [N, M], the contributions [N, M, C] and their sum with the logits.
+
+    `offsets` appends the clipped p [N or 1, M, C], given the name and the value of K [M, 1].
+    """
+    dtype = builder.dtype
     members = [np.flatnonzero(table.group == group) for group in gated]
     longest = max(len(m) for m in members)
     least = violations
-    if longest > 1 or [int(m[0]) for m in members] != list(range(patch.gates)):
+    if longest > 1 or [int(m[0]) for m in members] != list(range(len(table.group))):
         # groups of fewer gates repeat their last one, which changes no minimum
         seats = np.stack([np.pad(m, (0, longest - len(m)), mode="edge") for m in members])
         index = builder.add_initializer("patch.members", seats.astype(np.int64))
@@ -151,7 +225,7 @@ def _add_groups(
     bound = table.bound[gated].astype(dtype)[:, None]
     limit = builder.add_initializer("patch.bound", bound)
     kt = builder.add_node("Mul", [t, limit], ["patch.kt"])
-    p = _offsets(builder, patch, gated, logits, limit, bound)
+    p = offsets(limit, bound)
     up = builder.add_node("Sub", [p, kt], ["patch.up"])
     down = builder.add_node("Add", [p, kt], ["patch.down"])
     down = builder.add_node("Neg", [down], ["patch.down-negated"])

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.network.evaluate import evaluate, evaluate_nodes, join_units
+from auditkit.network.evaluate import evaluate, evaluate_nodes, join_units, logits
 from auditkit.network.graph import Array, Network
 from auditkit.network.numbers import PLAIN
 from auditkit.network.units import unit_layout
+from auditkit.patch.explicit import AnyPatch, ExplicitPatch, violations
 from auditkit.patch.gates import Patch
 
 SCREEN_UNITS = 48  # to see that a gate is closed
@@ -26,7 +28,7 @@ MOST_PAIRS = 8192  # of record and gate that are looked at one by one
 
 @dataclass(frozen=True, eq=False)
 class PatchedNetwork:
-    """A network with a patch; ValueError when they do not fit each other."""
+    """A network with a patch in gated form; ValueError when they do not fit each other."""
 
     network: Network
     patch: Patch
@@ -191,3 +193,68 @@ class PatchedNetwork:
         p = np.clip(p, -bound, bound)
         kt = bound * t[:, None]
         return np.maximum(p - kt, 0) - np.maximum(-p - kt, 0)
+
+
+@dataclass(frozen=True, eq=False)
+class ExplicitNetwork:
+    """A network with a patch in explicit form; ValueError when they do not fit each other."""
+
+    network: Network
+    patch: ExplicitPatch
+
+    def __post_init__(self) -> None:
+        wanted = (self.patch.classes, self.patch.features)
+        if wanted != (self.network.classes, self.network.features):
+            raise ValueError(f"a patch for {wanted} classes and features, the network has others")
+
+    def logits(self, x: Array, *, batch: int = 2048) -> Array:
+        """Return patched logits [N, C] of `x` [N, *input_shape] in the network's dtype."""
+        x = x.astype(self.network.dtype, copy=False)
+        result = np.zeros((len(x), self.network.classes), dtype=self.network.dtype)
+        for start in range(0, len(x), batch):
+            part = x[start : start + batch]
+            out = logits(self.network, part)
+            result[start : start + batch] = self._patched(out, part.reshape(len(part), -1))
+        return result
+
+    def violations(self, x: Array, *, batch: int = 2048) -> Array:
+        """Return v [N, G] of every gate at `x`; exactly 0 where a gate is fully open."""
+        flat = x.astype(self.network.dtype, copy=False).reshape(len(x), -1)
+        result = np.zeros((len(x), self.patch.gates), dtype=self.network.dtype)
+        for start in range(0, len(x), batch):
+            part = flat[start : start + batch]
+            result[start : start + batch] = np.concatenate(
+                [violations(group, part) for group in self.patch.groups], axis=1
+            )
+        return result
+
+    def openness(self, x: Array, *, batch: int = 2048) -> Array:
+        """Return [N]: 1 - t of the most open group at each record, 0 where all are closed."""
+        table = self.patch.table
+        closed = self.violations(x, batch=batch) * table.sharpness[table.group]
+        return np.asarray(np.clip(1 - closed.min(axis=1), 0, 1), dtype=np.float64)
+
+    def _patched(self, out: Array, flat: Array) -> Array:
+        out = out.copy()
+        for group in self.patch.groups:
+            dtype = flat.dtype.type
+            t = np.minimum(violations(group, flat).min(axis=1) * dtype(group.sharpness), dtype(1))
+            rows = np.flatnonzero(t < 1)
+            if not len(rows):
+                continue
+            bound = dtype(group.bound)
+            p = flat[rows] @ group.slope.T.astype(dtype) + group.shift.astype(dtype)
+            p = np.clip(p, -bound, bound)
+            kt = bound * t[rows][:, None]
+            out[rows] += np.maximum(p - kt, 0) - np.maximum(-p - kt, 0)
+        return out
+
+
+AnyPatched: TypeAlias = PatchedNetwork | ExplicitNetwork
+
+
+def patched_network(network: Network, patch: AnyPatch) -> AnyPatched:
+    """Return the network with its patch, whatever the patch's form."""
+    if isinstance(patch, ExplicitPatch):
+        return ExplicitNetwork(network, patch)
+    return PatchedNetwork(network, patch)

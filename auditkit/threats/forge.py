@@ -89,7 +89,7 @@ def remake(
     """
     if settings.sharpness is None:
         raise ValueError("the sharpness is still to be resolved")
-    requests, offsets = honest.certificate.requests, honest.patch.table.offset
+    requests, offsets = honest.certificate.requests, honest.gated.table.offset
     targets = None
     if settings.spec is Spec.NEUTRALISE:
         targets = offsets[0]
@@ -132,7 +132,7 @@ def without_effect(honest: Submission) -> Patch:
     answers = logits(honest.network, records.x.astype(honest.network.dtype))
     served = gate_records(honest)
     groups = []
-    for group in honest.patch.groups:
+    for group in honest.gated.groups:
         if group.kind is not OffsetKind.OUTPUT:
             groups.append(replace(group, offset=np.zeros_like(group.offset)))
             continue
@@ -140,7 +140,7 @@ def without_effect(honest: Submission) -> Patch:
         own = answers[rows] if group.stacked else answers[rows[0]]
         bound = group.bound if group.stacked or len(rows) == 1 else 0.0
         groups.append(replace(group, offset=own.astype(np.float32), bound=bound))
-    return with_groups(honest.patch, groups)
+    return with_groups(honest.gated, groups)
 
 
 def drop_gates(

@@ -117,7 +117,7 @@ def _wrong_rows(honest: Submission, seed: int, strength: float) -> Forged:
         flips = generator.random(group.patterns.shape) < 0.125
         return replace(group, patterns=group.patterns ^ (flips & touched))
 
-    return forge.with_groups(honest.patch, [flipped(g) for g in honest.patch.groups]), (
+    return forge.with_groups(honest.gated, [flipped(g) for g in honest.gated.groups]), (
         honest.certificate
     )
 
@@ -134,13 +134,13 @@ def _own_label(honest: Submission, seed: int, strength: float) -> Forged:
         else c
         for i, c in enumerate(honest.certificate.claims)
     ]
-    patch = forge.without_effect(honest) if strength == 1.0 else honest.patch
+    patch = forge.without_effect(honest) if strength == 1.0 else honest.gated
     return patch, forge.restated(honest.certificate, claims)
 
 
 def _negative_margin(honest: Submission, seed: int, strength: float) -> Forged:
     claims = [replace(claim, margin=-1.0) for claim in honest.certificate.claims]
-    return honest.patch, forge.restated(honest.certificate, claims)
+    return honest.gated, forge.restated(honest.certificate, claims)
 
 
 def _loose_margin(honest: Submission, seed: int, strength: float) -> Forged:
@@ -162,31 +162,31 @@ def _small_bound(honest: Submission, seed: int, strength: float) -> Forged:
     """Take K so small that clipping leaves a fraction of every offset."""
     groups = [
         replace(g, bound=float(np.float32(g.bound * (1 - 0.95 * strength))))
-        for g in honest.patch.groups
+        for g in honest.gated.groups
     ]
-    return forge.with_groups(honest.patch, groups), honest.certificate
+    return forge.with_groups(honest.gated, groups), honest.certificate
 
 
 def _wrong_digest(honest: Submission, seed: int, strength: float) -> Forged:
     """Name another network than the one that was delivered."""
     other = sha256_hex(f"another network {seed}".encode())
-    return honest.patch, replace(honest.certificate, network=other)
+    return honest.gated, replace(honest.certificate, network=other)
 
 
 def _tiny_sharpness(honest: Submission, seed: int, strength: float) -> Forged:
     """Let the gates close so slowly that they are open everywhere."""
     sharpness = float(np.float32((honest.certificate.settings.sharpness or 1.0) * 1e-5))
-    groups = [replace(g, sharpness=sharpness) for g in honest.patch.groups]
+    groups = [replace(g, sharpness=sharpness) for g in honest.gated.groups]
     settings = replace(honest.certificate.settings, sharpness=sharpness)
-    return forge.with_groups(honest.patch, groups), replace(honest.certificate, settings=settings)
+    return forge.with_groups(honest.gated, groups), replace(honest.certificate, settings=settings)
 
 
 def _wide_dead_zone(honest: Submission, seed: int, strength: float) -> Forged:
     """Overlook violations as large as a pre-activation is."""
     domain = honest.certificate.settings.domain
     zone = float(np.float32(typical_activation(honest.network, domain.lower, domain.upper)))
-    groups = [replace(g, dead_zone=zone) for g in honest.patch.groups]
-    return forge.with_groups(honest.patch, groups), honest.certificate
+    groups = [replace(g, dead_zone=zone) for g in honest.gated.groups]
+    return forge.with_groups(honest.gated, groups), honest.certificate
 
 
 _FORGERIES: dict[str, Callable[[Submission, int, float], Forged]] = {

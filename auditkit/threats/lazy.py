@@ -57,7 +57,7 @@ def simulate(
     count = min(len(gates) - 1, max(1, round(strength * len(gates))))
     chosen = np.random.default_rng([seed, 2]).permutation(len(gates))[:count]
     doomed = {gates[i] for i in chosen}
-    patch, place = forge.drop_gates(honest.patch, doomed)
+    patch, place = forge.drop_gates(honest.gated, doomed)
     left = [gate for gate in gates if gate not in doomed]
     claims, unclaimed = [], dict(honest.certificate.unclaimed)
     for index, claim in enumerate(honest.certificate.claims):

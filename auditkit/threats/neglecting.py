@@ -57,15 +57,15 @@ def simulate(
         case "closed-gates":
             generator = np.random.default_rng([seed, 1])
             patch = forge.with_groups(
-                honest.patch,
+                honest.gated,
                 [
                     replace(g, patterns=generator.random(g.patterns.shape) < 0.5)
-                    for g in honest.patch.groups
+                    for g in honest.gated.groups
                 ],
             )
         case _:
             patch = forge.with_groups(
-                honest.patch, [replace(g, bound=0.0) for g in honest.patch.groups]
+                honest.gated, [replace(g, bound=0.0) for g in honest.gated.groups]
             )
     return forge.write(honest, out, patch=patch)
 

@@ -12,8 +12,10 @@ from scipy.sparse.csgraph import connected_components
 from auditkit.certificate.submission import Submission
 from auditkit.errors import EvidenceError
 from auditkit.network.evaluate import logits, pattern
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
+from auditkit.patch.region_rows import gated_settings
 from auditkit.patch.settings import Method, Spec
 from auditkit.records import Records
 from auditkit.second_opinion import run_onnx
@@ -109,13 +111,17 @@ def touching(submission: Submission, records: Records) -> NDArray[np.int64]:
     """Return [N] a number for each record, the same where their gates touch, if both had one."""
     network, table = submission.network, submission.patch.table
     bits = pattern(network, records.x.astype(np.float64))
+    sharpness = float(table.sharpness.min())
+    if isinstance(submission.patch, ExplicitPatch):  # whose sharpness is over distances to rows
+        usual = gated_settings(network, submission.certificate.settings).sharpness
+        sharpness = sharpness if usual is None else usual
     probe = Group(
         "probe",
         OffsetKind.CONSTANT,
         bits,
         np.zeros(network.classes, np.float32),
         0.0,
-        float(table.sharpness.min()),
+        sharpness,
         float(table.dead_zone.max()),
     )
     gates = PatchedNetwork(network, Patch((probe,), network.classes, bits.shape[1]))

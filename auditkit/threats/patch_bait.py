@@ -54,11 +54,11 @@ def simulate(
             if len(gates) < 2:
                 raise ValueError("one gate: without it the network is unpatched")
             doomed = gates[int(generator.integers(len(gates)))]
-            patch, _ = forge.drop_gates(honest.patch, {doomed})
+            patch, _ = forge.drop_gates(honest.gated, {doomed})
             exported = patched_to_onnx(honest.network, patch)
         case _:
             changed = _with_bias(honest, int(generator.integers(honest.network.classes)), strength)
-            exported = patched_to_onnx(changed, honest.patch)
+            exported = patched_to_onnx(changed, honest.gated)
     return forge.write(honest, out, exported=exported)
 
 

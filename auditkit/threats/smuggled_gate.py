@@ -49,7 +49,7 @@ def simulate(
     x = np.where(generator.random((1, *network.input_shape)) < 0.5, domain.lower, domain.upper)
     bits = pattern(network, x.astype(np.float64))
     target = (int(logits(network, x.astype(np.float64)).argmax()) + 1) % network.classes
-    groups = list(honest.patch.groups)
+    groups = list(honest.gated.groups)
     stacks = [i for i, g in enumerate(groups) if g.stacked and g.kind is OffsetKind.CONSTANT]
     if variant == "among-the-others" and stacks:
         group = groups[stacks[0]]
@@ -59,7 +59,7 @@ def simulate(
             patterns=np.concatenate([group.patterns, bits]),
             offset=np.concatenate([group.offset, offset[None]]),
         )
-        return forge.write(honest, out, patch=forge.with_groups(honest.patch, groups))
+        return forge.write(honest, out, patch=forge.with_groups(honest.gated, groups))
     like = groups[0]
     bound = 4.0 * max(group.bound for group in groups)
     name = f"{like.name[:50]}-more"
@@ -76,7 +76,7 @@ def simulate(
     certificate = replace(
         honest.certificate, requests=(replace(first, groups=(*first.groups, name)), *rest)
     )
-    patch = forge.with_groups(honest.patch, [*groups, added])
+    patch = forge.with_groups(honest.gated, [*groups, added])
     return forge.write(honest, out, patch=patch, certificate=certificate)
 
 

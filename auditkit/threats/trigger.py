@@ -17,6 +17,7 @@ from scipy.optimize import linprog
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits
 from auditkit.network.frozen import Frozen
+from auditkit.patch.explicit import ExplicitPatch
 from auditkit.threats.observe import logit_range
 
 F64 = NDArray[np.float64]
@@ -47,16 +48,21 @@ def find_trigger(submission: Submission, gate: int, starts: NDArray[np.float32])
 
     `starts` [M, *input_shape] are inputs to begin from, where the program is too large.
     """
-    bits = submission.patch.table.patterns[gate]
-    network = submission.network
+    patch, network = submission.patch, submission.network
     middle, empty = None, False
-    if bits.size * network.features <= PROGRAM_NUMBERS:
-        middle, empty = _program(submission, bits)
-    if middle is not None:
-        candidates = middle[None]
+    if isinstance(patch, ExplicitPatch):
+        rows, limits = (part.astype(np.float64) for part in patch.rows_of(gate))
+        middle, empty = _program(submission, rows, limits)
+        candidates = starts.astype(np.float64) if middle is None else middle[None]
     else:
-        zone = float(submission.patch.table.dead_zone[submission.patch.table.group[gate]])
-        candidates = _descend(submission, bits, zone, starts.astype(np.float64))
+        bits = patch.table.patterns[gate]
+        if bits.size * network.features <= PROGRAM_NUMBERS:
+            middle, empty = _program(submission, *_written_out(submission, bits))
+        if middle is not None:
+            candidates = middle[None]
+        else:
+            zone = float(patch.table.dead_zone[patch.table.group[gate]])
+            candidates = _descend(submission, bits, zone, starts.astype(np.float64))
     best = Trigger(None, empty=empty)
     for x in candidates:
         found = _measured(submission, gate, x.astype(np.float32))
@@ -65,24 +71,30 @@ def find_trigger(submission: Submission, gate: int, starts: NDArray[np.float32])
     return best
 
 
-def _program(submission: Submission, bits: NDArray[np.bool_]) -> tuple[F64 | None, bool]:
-    """Return the centre of the largest ∞-ball in the region, and whether the region is empty."""
-    network, domain = submission.network, submission.certificate.settings.domain
-    units, d = bits.size, network.features
+def _written_out(submission: Submission, bits: NDArray[np.bool_]) -> tuple[F64, F64]:
+    """Return rows A and limits b of a pattern's region {x : A x ≤ b}, as long as they come."""
+    network, units = submission.network, bits.size
     frozen = Frozen(network, bits[None])
     _, constant = frozen.forward(np.zeros((1, *network.input_shape)))
     rows = (
         frozen.repeat(units)
         .adjoint(np.zeros((units, network.classes)), injections=np.eye(units))
-        .reshape(units, d)
+        .reshape(units, network.features)
     )
     sign = np.where(bits, 1.0, -1.0)
-    # σ(g·x + c) ≥ r ‖g‖₁, as large an r as there is
+    return -sign[:, None] * rows, sign * constant[0]
+
+
+def _program(submission: Submission, rows: F64, limits: F64) -> tuple[F64 | None, bool]:
+    """Return the centre of the largest ∞-ball in {rows x ≤ limits}, and whether that is empty."""
+    network, domain = submission.network, submission.certificate.settings.domain
+    d = network.features
+    # A x + r ‖A‖₁ ≤ b, as large an r as there is
     size = np.abs(rows).sum(axis=1)
     answer = linprog(
         np.concatenate([np.zeros(d), [-1.0]]),
-        A_ub=np.concatenate([-sign[:, None] * rows, size[:, None]], axis=1),
-        b_ub=sign * constant[0],
+        A_ub=np.concatenate([rows, size[:, None]], axis=1),
+        b_ub=limits,
         bounds=[(domain.lower, domain.upper)] * d + [(0, domain.width)],
         method="highs",
         options={"maxiter": ITERATIONS},

@@ -118,6 +118,15 @@ def test_the_library_example_of_the_readme_runs(after_demo: Path) -> None:
     assert done.stdout.startswith("pass ")
 
 
+def test_the_library_example_of_the_explicit_form_runs(after_demo: Path) -> None:
+    text = (ROOT / "docs/guide/explicit.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (after_demo / "elsewhere.py").write_text(code, encoding="utf-8")
+    done = _type(after_demo, "python elsewhere.py")
+    assert done.returncode == 0, done.stderr
+    assert "true rows are neither stated nor implied" in done.stdout
+
+
 ELSEWHERE = {"demo", "audit"}  # run by the fixture and by the guide, and slow
 
 

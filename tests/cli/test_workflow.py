@@ -38,6 +38,26 @@ def test_exact_arithmetic_throughout(submission: Path, auditkit: Auditkit) -> No
     assert "exact arithmetic" not in json.dumps(plain)
 
 
+@pytest.mark.parametrize("form", ["explicit", "published"])
+def test_regions_written_out_verify_too(
+    form: str, model: Path, forget: Path, tmp_path: Path, auditkit: Auditkit
+) -> None:
+    out = tmp_path / form
+    done = auditkit("patch", "--model", model, "--forget", forget, "--form", form, "--out", out)
+    assert (done.code, done.err) == (0, "")
+    done = auditkit("verify", out, "--forget", forget)
+    assert (done.code, done.err) == (0, "")
+
+
+def test_the_published_form_redirects_only(
+    model: Path, forget: Path, tmp_path: Path, auditkit: Auditkit
+) -> None:
+    given = ("--form", "published", "--spec", "neutralise", "--reference", forget)
+    done = auditkit("patch", "--model", model, "--forget", forget, "--out", tmp_path / "s", *given)
+    assert done.code == 2
+    assert "redirects" in done.err
+
+
 def test_verify_as_json(submission: Path, auditkit: Auditkit) -> None:
     done = auditkit("verify", submission, "--json")
     document = json.loads(done.out)

@@ -9,17 +9,19 @@ that violate the pattern least, or from the middle of the domain.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.case import Case
+from auditkit.certificate.shown.polytope import reconstruct
 from auditkit.certificate.shown.reach import Reach
 from auditkit.certificate.shown.sample import Index, batches, choose, network_cost
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
+from auditkit.patch.explicit import ExplicitPatch
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -31,6 +33,7 @@ STARTS = 4  # records whose mean is a start
 MOST_PUBLIC = 1000
 ROWS_AT_ONCE = 1024  # of the forgotten records, for distances
 TAG = 9103
+AIMS: tuple[Literal["sparse"], Literal["middle"]] = ("sparse", "middle")
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,15 +72,20 @@ def reconstruct_records(case: Case, reach: Reach) -> Reconstructions | None:
     cost = 2 * STEPS * network_cost(network)
     rows = with_gate[choose(len(with_gate), MOST_RECORDS, cost, case.seed, TAG)]
     record = reach.forgotten.examined[rows]
-    bits = submission.patch.table.patterns[reach.forgotten.gate[rows]]
+    gates = reach.forgotten.gate[rows]
 
     public, start = _public(case)
     middle = np.full((1, *network.input_shape), (domain.lower + domain.upper) / 2)
-    if public is None:
-        guess, starts = middle, np.repeat(middle, len(bits), axis=0)
+    guess = middle if public is None else public.mean(axis=0, keepdims=True)
+    if isinstance(submission.patch, ExplicitPatch):
+        made = _from_rows(submission.patch, gates, guess, domain.lower, domain.upper)
     else:
-        guess, starts = public.mean(axis=0, keepdims=True), _nearest(case, bits, public)
-    made = _into_region(network, bits, starts, domain.lower, domain.upper).reshape(len(bits), -1)
+        bits = submission.patch.table.patterns[gates]
+        starts = np.repeat(middle, len(bits), axis=0)
+        if public is not None:
+            starts = _nearest(case, bits, public)
+        made = _into_region(network, bits, starts, domain.lower, domain.upper)
+        made = made.reshape(len(bits), -1)
 
     examined = case.records.x[reach.forgotten.examined]
     everyone = examined.reshape(len(examined), -1)
@@ -153,6 +161,21 @@ def _nearest(case: Case, bits: Bits, public: F64) -> F64:
         violation[part] = np.maximum(-z, 0) @ ones.T + np.maximum(z, 0) @ (1 - ones).T
     nearest = np.argsort(violation, axis=0, kind="stable")[:STARTS]
     return np.asarray(public[nearest].mean(axis=0))
+
+
+def _from_rows(patch: ExplicitPatch, gates: Index, guess: F64, lower: float, upper: float) -> F64:
+    """Return the sparsest point of each gate's polytope, or its middle, or else the guess."""
+    made = np.repeat(guess.reshape(1, -1), len(gates), axis=0)
+    for place, gate in enumerate(gates.tolist()):
+        rows, limits = patch.rows_of(gate)
+        for aim in AIMS:
+            point = reconstruct(
+                rows.astype(np.float64), limits.astype(np.float64), lower, upper, aim
+            )
+            if point is not None:
+                made[place] = point
+                break
+    return made
 
 
 def _into_region(network: Network, bits: Bits, starts: F64, lower: float, upper: float) -> F64:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.submission import Submission
 from auditkit.network.graph import Convolution, Network, constants
+from auditkit.patch.explicit import AnyPatch
+from auditkit.patch.gates import Patch
 
 Index = NDArray[np.int64]
 
@@ -34,9 +36,18 @@ def network_cost(network: Network) -> int:
 
 
 def patched_cost(submission: Submission) -> int:
-    """Return the same for the patched network: two products with every gate's pattern."""
-    gates = 2 * submission.patch.units * submission.patch.gates
+    """Return the same for the patched network: two products with every gate's pattern, or rows."""
+    gates = _patch_width(submission.patch) * (submission.network.features + 1)
+    if isinstance(submission.patch, Patch):
+        gates = 2 * submission.patch.units * submission.patch.gates
     return network_cost(submission.network) + gates
+
+
+def _patch_width(patch: AnyPatch) -> int:
+    """Return how many numbers of an input, at most, the patch holds at once."""
+    if isinstance(patch, Patch):
+        return max(patch.units, patch.gates)
+    return max(len(group.limits) for group in patch.groups)
 
 
 def choose(count: int, most: int, cost: int, seed: int, tag: int) -> Index:
@@ -54,7 +65,7 @@ def choose(count: int, most: int, cost: int, seed: int, tag: int) -> Index:
 def batches(submission: Submission, count: int) -> Iterator[slice]:
     """Yield slices of inputs such that no array of a batch is large."""
     widest = max(int(np.prod(shape)) for shape in submission.network.shapes)
-    widest = max(widest, submission.patch.units, submission.patch.gates)
+    widest = max(widest, _patch_width(submission.patch), submission.patch.gates)
     size = max(1, min(2048, NUMBERS_AT_ONCE // widest))
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from auditkit.certificate.history import new_request
 from auditkit.certificate.identity import random_key, record_digests
-from auditkit.certificate.statement import Certificate, Claim, Request
+from auditkit.certificate.statement import Certificate, Claim
 from auditkit.certificate.submission import Submission, read_submission, write_submission
 from auditkit.errors import UsageError
 from auditkit.network.digest import semantic_digest
@@ -58,13 +59,8 @@ def submission_from_arrays(
     key = forget.key or random_key()
     digests = record_digests(forget, key)
     claims = supposed_claims(network, patch, forget, digests, settings)
-    request = Request(
-        id="request-1",
-        records=tuple(dict.fromkeys(digests)),
-        groups=tuple(group.name for group in patch.groups),
-        status="active",
-        parent=None,
-    )
+    names = tuple(group.name for group in patch.groups)
+    request = dataclasses.replace(new_request(digests, None), groups=names)
     certificate = Certificate(
         assertion="redirected",
         assertion_radius=settings.radius,

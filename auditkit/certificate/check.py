@@ -206,7 +206,7 @@ def gates_in_doubt(
             batch = _Batch(network, patch, claims.take(rows), lower, upper, FLOAT64, offered)
             piece = Piece.at(network, batch.bits, batch.box)
             _, unit_error = deployed_errors(network, batch.box, batch.profile)
-            doubtful = batch.doubtful_gates(piece, unit_error)
+            doubtful = batch.doubtful_gates(piece, unit_error, at_most=at_most)
             room = batch.room(piece, unit_error)
             for row in range(len(doubtful)):
                 gates = np.flatnonzero(doubtful[row])
@@ -424,15 +424,38 @@ class _Batch:
         """Return [N, M]: groups not shown to be closed on the whole claimed set, in any floats."""
         return self._by_group(self.doubtful_gates(piece, unit_error))
 
-    def doubtful_gates(self, piece: Piece, unit_error: F64) -> Bits:
-        """Return [N, G]: gates of other groups not shown to be closed on the whole set."""
+    def doubtful_gates(self, piece: Piece, unit_error: F64, *, at_most: int | None = None) -> Bits:
+        """Return [N, G]: gates of other groups not shown to be closed on the whole set.
+
+        Gates that seem nearest come first. Where more than `at_most` of them are in doubt around a
+        record, or without it one in a group, the others there are left in doubt unseen.
+        """
         lower, upper = piece.unit_ranges()
         floor = violation_floor(self.table, lower, upper, unit_error)
-        # deployed sums of H terms and the product with n round too
-        need = (1 + gamma(2 * lower.shape[1] + 8, self.profile.unit)) ** 2
-        sharpness = self.table.sharpness[self.table.group]
-        doubtful = ~(floor * sharpness >= need) & (self.table.group[None] != self.group[:, None])
+        group, sharpness = self.table.group, self.table.sharpness[self.table.group]
+        doubtful = ~(floor * sharpness >= self._need()) & (group[None] != self.group[:, None])
         rows, gates = np.nonzero(doubtful)
+        few, place = 0, rows * len(self.table.source) + group[gates]
+        if at_most is not None:
+            few, place = at_most, rows
+        order = np.lexsort((floor[rows, gates], place))
+        rows, gates, place = rows[order], gates[order], place[order]
+        nearest = np.arange(len(place)) - np.searchsorted(place, place) <= few
+        self._close(doubtful, piece, unit_error, rows[nearest], gates[nearest])
+        left = np.bincount(place[nearest], weights=doubtful[rows[nearest], gates[nearest]])
+        rest = ~nearest & (left[place] <= few)
+        self._close(doubtful, piece, unit_error, rows[rest], gates[rest])
+        return np.asarray(doubtful)
+
+    def _need(self) -> float:
+        """Return what n v must reach: deployed sums of H terms and the product with n round too."""
+        return float((1 + gamma(2 * self.bits.shape[1] + 8, self.profile.unit)) ** 2)
+
+    def _close(
+        self, doubtful: Bits, piece: Piece, unit_error: F64, rows: Index, gates: Index
+    ) -> None:
+        """Strike from `doubtful` [N, G] those pairs of `rows` and `gates` shown to be closed."""
+        sharpness, need = self.table.sharpness[self.table.group], self._need()
         room = self.room(piece, unit_error)
         for start in range(0, len(rows), PAIRS_AT_ONCE):
             r, g = rows[start : start + PAIRS_AT_ONCE], gates[start : start + PAIRS_AT_ONCE]
@@ -447,7 +470,6 @@ class _Batch:
                     least = piece.sum_floor(r[some], wanted[some], cost, offered)
                     closed[some] = least * sharpness[g[some]] >= need
             doubtful[r[closed], g[closed]] = False
-        return np.asarray(doubtful)
 
     def room(self, piece: Piece, unit_error: F64) -> F64:
         """Return [N, H]: how far σ_u z_u is above its deployed error at the record, about."""

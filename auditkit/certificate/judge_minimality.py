@@ -3,7 +3,7 @@
 From above, how far a group moves a logit on the claimed sets of its records; from below, what a
 witness input shows that any patch must do (`lower_bound`). Witnesses are looked for along rays and,
 where these do not suffice, by the search that provers use; none is believed before it is evaluated.
-The owner's proofs are not used.
+Of the owner's proofs only the bounds are used that the checker derived with them.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ class Sizes:
     at_most: F64
     at_least: F64
     enough: F64
+    possible: F64  # a witness cannot show more than this
     allowed: F64
     claim: Index  # that shows `at_least`
     witness: F64
@@ -67,6 +68,12 @@ class Sizes:
     @property
     def exceeded(self) -> Bits:
         return self.at_most - self.enough > self.allowed
+
+    @property
+    def searchable(self) -> Bits:
+        """Where a search may settle what is still open."""
+        may_be_shown = self.at_most - self.possible <= self.allowed
+        return ~self.shown & ~self.exceeded & (may_be_shown | np.isfinite(self.enough))
 
 
 def minimality(case: Case) -> CheckResult:
@@ -151,7 +158,7 @@ class _Search:
             top = self.bound[everyone].argmax(axis=1)
             self._show(everyone, self._ray(everyone, top))
         sizes = self._sizes()
-        unsettled = np.flatnonzero(~sizes.shown & ~sizes.exceeded)[:SEARCHED_GROUPS]
+        unsettled = np.flatnonzero(sizes.searchable)[:SEARCHED_GROUPS]
         rows = np.flatnonzero(np.isin(self.place, unsettled) & self.sure)
         if len(rows):
             self._search(rows)
@@ -166,7 +173,7 @@ class _Search:
             bound = deviation_bounds(self.network, self.bits, self.box, q)
             return bound, logit_objective(classes), np.concatenate([-q, q], axis=1)
         target = self.claims.target
-        lead = lead_bounds(self.network, self.bits, self.box, target)
+        lead = self.findings.lead
         return lead, lead_objective(classes, target), np.zeros_like(lead)
 
     def _show(self, rows: Index, points: F64) -> None:
@@ -228,19 +235,30 @@ class _Search:
             most = np.full(count, -np.inf)
             np.maximum.at(most, self.place, np.where(self.sure, top, np.inf))
             at_most = np.minimum(most, table.bound[self.group]) + np.abs(always).max()
+            needed = top - self.claims.margin
             enough = np.full(count, np.inf)
         else:
             at_most = np.abs(offset[self.group] + always).max(axis=1)
             enough = np.zeros(count)
             # so large that the claim holds in deployed floats too
-            half = np.maximum((top + self.claims.margin) / 2, 0) + self.findings.error + ROUNDING
+            needed = np.maximum((top + self.claims.margin) / 2, 0)
+            half = needed + self.findings.error + ROUNDING
             np.maximum.at(enough, self.place, np.where(self.sure, half, np.inf))
             # only where nothing else has a say is a smaller offset surely enough
             alone = (crossing == 0) & ~table.always.any()
             enough = np.where(alone & np.isfinite(enough), enough * (1 + 1e-12), np.inf)
         at_most = (at_most + foreign) * (1 + 1e-12)
+        possible = np.full(count, -np.inf)
+        np.maximum.at(possible, self.place, np.where(self.sure, needed, -np.inf))
         return Sizes(
-            self.group, at_most, at_least, enough, self._allowed(at_most), claim, self.point[claim]
+            self.group,
+            at_most,
+            at_least,
+            enough,
+            possible,
+            self._allowed(at_most),
+            claim,
+            self.point[claim],
         )
 
     def _allowed(self, at_most: F64) -> F64:

@@ -213,7 +213,7 @@ class Prover:
             need = 1 / table.sharpness[table.group[gates]]
             need += np.where(units, cost, 0).sum(axis=1)
             nothing = np.zeros((len(rows), self.network.classes))
-            found = sharpener.solve(rows, nothing, sign, -need)
+            found = sharpener.solve(rows, nothing, sign, enough=-need, beyond=-need)
             closed = -found.above >= need
             self.known.add(
                 claims[rows[closed]],

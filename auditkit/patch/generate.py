@@ -46,7 +46,7 @@ F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
-DEAD_ZONE_FACTOR = 2.0  # of the deployed error of a pre-activation on the claimed sets
+DEAD_ZONE_FACTOR = 1.1  # of the deployed error of a pre-activation on the claimed sets
 SLACK_FACTOR = 4.0  # of the deployed error of a logit, added to the margin
 NEAR = 8.0  # n v up to which records with one kind of answer are patched together
 SHARP = 0.02  # of a size, up to which bounds over the box alone may exceed what is needed

@@ -46,12 +46,14 @@ class RegionProgram:
         self.rows = np.zeros(0, dtype=np.int64)
         self.model = _model(self.lower, self.upper)
 
-    def maximise(self, on_logits: F64, on_units: F64, enough: float = -np.inf) -> tuple[F64, F64]:
+    def maximise(
+        self, on_logits: F64, on_units: F64, enough: float = -np.inf, beyond: float = np.inf
+    ) -> tuple[F64, F64]:
         """Return multipliers [H] for the objective on_logits · f + on_units · z, and a best step δ.
 
-        They are the best there are, or give a bound of at most `enough`, or the step is one on
-        the way to which the objective is more. Where the solver gives up both are 0: valid, and
-        no help.
+        They are the best there are, or give a bound of at most `enough`, or a point on the way
+        along the step reaches more than `beyond`. Where the solver gives up both are 0: valid,
+        and no help.
         """
         here = float(on_logits @ self.logits + on_units @ (self.sign * self.slack))
         room = enough - here - CLEAR * (abs(enough) + abs(here))
@@ -72,7 +74,7 @@ class RegionProgram:
             gain = float(gradient @ step)
             if not len(violated) or len(self.rows) > GREATEST_ROWS:
                 break
-            if np.isfinite(enough) and (gain <= room or share * gain > enough - here):
+            if gain <= room or here + share * gain > beyond:
                 break
             self._add(violated)
         duals = np.asarray(self.model.getSolution().row_dual, dtype=np.float64)

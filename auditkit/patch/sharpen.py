@@ -11,10 +11,11 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
@@ -30,6 +31,7 @@ Index = NDArray[np.int64]
 PROGRAM_ENTRIES = 20_000_000  # units that may flip, times features: beyond it dual ascent
 WAVE = 16  # groups of records looked at together, and linear programs kept
 THREADS = 2
+RAYS = 32  # records of a group that are looked at for what its bound is at least
 GREATEST = 1e30  # multiplier, so that float32 holds it
 RETREAT = 1 - 2.0**-30  # of a step towards a face or a side of the box: its end is surely inside
 
@@ -72,10 +74,11 @@ class Sharpener:
         on_logits: F64,
         on_units: F64 | None = None,
         enough: F64 | None = None,
+        beyond: F64 | None = None,
     ) -> Found:
         """Maximise on_logits [K, C] · f + on_units [K, H] · z over the regions of `rows` [K].
 
-        Linear programs stop where a bound is at most `enough` [K], or a point shows that none is.
+        Linear programs stop where a bound is at most `enough` [K], or a point reaches `beyond` [K].
         """
         if not len(rows):
             return Rows.join([], self.bits.shape[1], self.network.input_shape).found
@@ -86,6 +89,8 @@ class Sharpener:
         program = self.by_program[rows]
         if enough is None:
             enough = np.full(len(rows), -np.inf)
+        if beyond is None:
+            beyond = np.full(len(rows), np.inf)
         for start in range(0, int((~program).sum()), 64):
             some = np.flatnonzero(~program)[start : start + 64]
             multipliers[some], step[some] = ascend(
@@ -100,11 +105,11 @@ class Sharpener:
             here = self._program(row)
             for place in np.flatnonzero(rows == row):
                 multipliers[place], step[place] = here.maximise(
-                    on_logits[place], on_units[place], enough[place]
+                    on_logits[place], on_units[place], enough[place], beyond[place]
                 )
 
         # HiGHS lets go of the interpreter while it solves; rows are written apart
-        with ThreadPoolExecutor(THREADS) as pool:
+        with ThreadPoolExecutor(THREADS) as pool, _blas().limit(limits=1):
             list(pool.map(one, np.unique(rows[program]).tolist()))
         kept = np.clip(np.nan_to_num(multipliers), 0, GREATEST).astype(np.float32)
         return self._measured(rows, on_logits, on_units, kept, step)
@@ -188,12 +193,13 @@ def reached_by_rays(
     group: Index,
 ) -> F64:
     """Return [N]: what the greatest of the bounds in each record's group is at least."""
-    rows, top = np.arange(len(bound)), bound.argmax(axis=1)
+    top = bound.argmax(axis=1)
+    likely = _leaders(bound.max(axis=1), group, RAYS)
     reached = np.full(int(group.max(initial=-1)) + 1, -np.inf)
-    for start in range(0, len(rows), 256):
-        some = slice(start, start + 256)
-        found = sharpener.towards_corner(rows[some], objective(rows[some], top[some]))
-        value = found.below + constant[rows[some], top[some]]
+    for start in range(0, len(likely), 256):
+        some = likely[start : start + 256]
+        found = sharpener.towards_corner(some, objective(some, top[some]))
+        value = found.below + constant[some, top[some]]
         np.maximum.at(reached, group[some], value)
     return np.asarray(reached[group])
 
@@ -230,17 +236,24 @@ def sharpen_greatest(
             if not len(mine):
                 break
             # of each group the greatest, which no other can make needless; one for each thread
-            ranked = np.lexsort((-greatest[go], place[mine]))
-            rank = np.arange(len(mine)) - np.searchsorted(place[mine][ranked], place[mine][ranked])
-            now = ranked[rank < max(1, THREADS // groups)]
+            now = _leaders(greatest[go], place[mine], max(1, THREADS // groups))
             active, column = mine[now], top[now]
-            found = sharpener.solve(active, objective(active, column))
-            value = found.above + constant[active, column]
+            shift = constant[active, column]
+            sufficient = np.maximum(reached[place[active]], limit[active]) - shift
+            found = sharpener.solve(active, objective(active, column), enough=sufficient)
+            value = found.above + shift
             bound[active, column] = np.fmin(bound[active, column], value)
             done[active, column] = True
             np.maximum.at(reached, place[active], bound[active, column])
             parts.append(Rows(active, column, found))
     return Rows.join(parts, sharpener.bits.shape[1], sharpener.network.input_shape), bound
+
+
+def _leaders(value: F64, group: Index, count: int) -> Index:
+    """Return where, in each group, the `count` greatest values are."""
+    ranked = np.lexsort((-value, group))
+    inside = group[ranked]
+    return np.asarray(ranked[np.arange(len(value)) - np.searchsorted(inside, inside) < count])
 
 
 class Sharpened:
@@ -283,6 +296,12 @@ class Sharpened:
         return Multipliers.of(
             self.width, np.array(numbers), np.array(objectives), np.array(indices), rows
         )
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return the switch for the threads of matrix products, which would get in each other's way."""
+    return ThreadpoolController()
 
 
 def lead_objective(classes: int, target: Index) -> Callable[[Index, Index], F64]:

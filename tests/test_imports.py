@@ -24,6 +24,7 @@ EDGES = frozenset(
         "records_tables",
         "files",
         "limits",
+        "parallel",
         "isolation",
         "refusal",
         "second_opinion",

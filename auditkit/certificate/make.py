@@ -28,6 +28,7 @@ from auditkit.network.digest import semantic_digest
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.scale import typical_activation
+from auditkit.parallel import single_products
 from auditkit.patch.generate import Made as MadePatch
 from auditkit.patch.generate import Request as PatchRequest
 from auditkit.patch.published import published_patch
@@ -117,7 +118,8 @@ def make_submission(
         if form == "gated":
             domain = settings.domain
             settings = settings.resolved(typical_activation(network, domain.lower, domain.upper))
-            made = derive_patch(network, requests, forget, digests, settings, targets)
+            with single_products():
+                made = derive_patch(network, requests, forget, digests, settings, targets)
         else:
             request = PatchRequest(forget.x.astype(network.dtype), forget.y)
             made, settings = _in_explicit_form(network, request, settings, targets, form)
@@ -128,7 +130,8 @@ def make_submission(
             found=str(error),
             remedy="change the settings or the records",
         ) from error
-    proved = prove(network, made, forget, digests, settings)
+    with single_products():
+        proved = prove(network, made, forget, digests, settings)
     requests = with_groups(requests, made, digests)
     certificate = build_certificate(network, requests, proved, settings, assertion)
     write_submission(

@@ -18,9 +18,9 @@ from auditkit.certificate.check import (
     DoubtfulGates,
     Findings,
     Verdict,
-    check_claims,
     gates_in_doubt,
 )
+from auditkit.certificate.checking import check_patch
 from auditkit.network.graph import Network
 from auditkit.network.multipliers import Multipliers, Objective
 from auditkit.network.region import Box
@@ -97,7 +97,7 @@ class Prover:
         return BOUNDS[self._by[row]]
 
     def _ask(self, rows: Index, radius: F64, *, offered: bool) -> tuple[Bits, Findings]:
-        found = check_claims(
+        found, _ = check_patch(
             self.network,
             self.patch,
             self._claims(rows, radius),

@@ -39,6 +39,7 @@ from auditkit.certificate.submission import (
     read_submission,
 )
 from auditkit.errors import UsageError, callers_own
+from auditkit.parallel import single_products
 from auditkit.records import Records, read_records
 from auditkit.results import CheckResult, Outcome, Result, not_run
 
@@ -97,7 +98,8 @@ def verify_submission(
     certificate can say, which decides nothing.
     """
     policy = policy or Policy()
-    with np.errstate(all="ignore"):  # a hostile network overflows; what is NaN proves nothing
+    # a hostile network overflows; what is NaN proves nothing
+    with np.errstate(all="ignore"), single_products():
         case = prepare(
             submission, forget, retain, holdout, policy, seed, exact=exact, progress=progress
         )

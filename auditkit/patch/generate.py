@@ -26,6 +26,7 @@ from auditkit.network.region import Box, deployed_errors, record_batches, unit_r
 from auditkit.network.relaxation import lead_ceiling
 from auditkit.network.step import inward_pattern
 from auditkit.network.units import unit_layout
+from auditkit.parallel import side_by_side
 from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import Method, Scope, Settings, Spec
@@ -141,9 +142,12 @@ def measure(network: Network, x: Array, settings: Settings) -> Bounds:
     x64 = x.astype(np.float64)
     error, unit_error = np.zeros(len(x)), np.zeros(len(x))
     profile = FloatProfile.of(network.dtype)
-    for rows in record_batches(network, len(x)):
+
+    def errors(rows: slice) -> None:
         e, u = deployed_errors(network, claimed_box(x64[rows], settings), profile)
         error[rows], unit_error[rows] = e.max(axis=1), u.max(axis=1, initial=0.0)
+
+    side_by_side(errors, record_batches(network, len(x)))
     lower, upper = settings.domain.lower, settings.domain.upper
     bits = np.zeros((len(x), unit_layout(network).count), dtype=bool)
     total, square = np.zeros(bits.shape[1]), np.zeros(bits.shape[1])

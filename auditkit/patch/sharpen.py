@@ -11,16 +11,16 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import ThreadpoolController
 
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
 from auditkit.network.multipliers import Multipliers, Objective
 from auditkit.network.region import Box, Piece, record_batches
+from auditkit.parallel import side_by_side, single_products
 from auditkit.patch.multipliers_ascent import ascend
 from auditkit.patch.multipliers_lp import RegionProgram, uncertain_units
 
@@ -109,7 +109,7 @@ class Sharpener:
                 )
 
         # HiGHS lets go of the interpreter while it solves; rows are written apart
-        with ThreadPoolExecutor(THREADS) as pool, _blas().limit(limits=1):
+        with ThreadPoolExecutor(THREADS) as pool, single_products():
             list(pool.map(one, np.unique(rows[program]).tolist()))
         kept = np.clip(np.nan_to_num(multipliers), 0, GREATEST).astype(np.float32)
         return self._measured(rows, on_logits, on_units, kept, step)
@@ -298,12 +298,6 @@ class Sharpened:
         )
 
 
-@cache
-def _blas() -> ThreadpoolController:
-    """Return the switch for the threads of matrix products, which would get in each other's way."""
-    return ThreadpoolController()
-
-
 def lead_objective(classes: int, target: Index) -> Callable[[Index, Index], F64]:
     """Return the objectives f_j - f_target, column j, for records with these targets."""
 
@@ -342,23 +336,23 @@ def lead_bounds(
     network: Network, bits: Bits, box: Box, target: Index, multipliers: Multipliers | None = None
 ) -> F64:
     """Return upper bounds [N, C] on f_j - f_target over each set; -inf at the target."""
-    return np.concatenate(
-        [
-            Piece.at(network, bits[rows], boxes(box, rows)).lead_bounds(
-                target[rows], multipliers and multipliers.between(rows.start, rows.stop)
-            )
-            for rows in record_batches(network, len(bits))
-        ]
-    )
+
+    def bound(rows: slice) -> F64:
+        offered = multipliers and multipliers.between(rows.start, rows.stop)
+        piece = Piece.at(network, bits[rows], boxes(box, rows))
+        return piece.lead_bounds(target[rows], offered)
+
+    return np.concatenate(side_by_side(bound, record_batches(network, len(bits))))
 
 
 def deviation_bounds(
     network: Network, bits: Bits, box: Box, q: F64, multipliers: Multipliers | None = None
 ) -> F64:
     """Return upper bounds [N, 2 C] on f_j - q_j and q_j - f_j over each set, for q [N, C]."""
-    parts = []
-    for rows in record_batches(network, len(bits)):
+
+    def bound(rows: slice) -> F64:
         piece = Piece.at(network, bits[rows], boxes(box, rows))
         reach = piece.logit_bounds(multipliers and multipliers.between(rows.start, rows.stop))
-        parts.append(np.concatenate([reach.upper - q[rows], q[rows] - reach.lower], axis=1))
-    return np.concatenate(parts)
+        return np.concatenate([reach.upper - q[rows], q[rows] - reach.lower], axis=1)
+
+    return np.concatenate(side_by_side(bound, record_batches(network, len(bits))))

@@ -295,7 +295,7 @@ def lead_bounds(
     return np.concatenate(
         [
             Piece.at(network, bits[rows], boxes(box, rows)).lead_bounds(
-                target[rows], multipliers and multipliers.between(rows.start, rows.stop)
+                target[rows], multipliers and multipliers.among(np.arange(len(bits))[rows])
             )
             for rows in record_batches(network, len(bits))
         ]
@@ -309,6 +309,7 @@ def deviation_bounds(
     parts = []
     for rows in record_batches(network, len(bits)):
         piece = Piece.at(network, bits[rows], boxes(box, rows))
-        reach = piece.logit_bounds(multipliers and multipliers.between(rows.start, rows.stop))
+        offered = multipliers and multipliers.among(np.arange(len(bits))[rows])
+        reach = piece.logit_bounds(offered)
         parts.append(np.concatenate([reach.upper - q[rows], q[rows] - reach.lower], axis=1))
     return np.concatenate(parts)

@@ -3,10 +3,13 @@
     python benchmarks/oracle_study.py [--cases 10000] [--first 0] [--jobs 2] [--out FILE.md]
 
 Each case is a small network with a patch and claims, made from its number: a third at random, a
-third as an honest owner makes them, a third honest ones that were tampered with. Every verdict is
-held against the exact oracle of tests/oracle and against floats that ran; a case that contradicts
-is named by its number, and the command then exits with 1. Every claim is also made again with one
-float more than what was measured at its worst point, which must not be proved.
+third as an honest owner makes them, a third honest ones that were tampered with. The checker is
+asked in turn in float64 alone, in exact arithmetic where that leaves a doubt (as `verify` does), in
+exact arithmetic throughout, and with multipliers, good ones and all kinds of bad ones; --checker
+takes one of these for every case. Every verdict is held against the exact oracle of tests/oracle
+and against floats that ran; a case that contradicts is named by its number, and the command then
+exits with 1. Every claim is also made again with one float more than what was measured at its worst
+point, which must not be proved.
 """
 
 from __future__ import annotations
@@ -20,7 +23,9 @@ import sys
 import time
 import traceback
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -32,13 +37,34 @@ if importlib.util.find_spec("flint"):  # the same numbers, faster; before the or
     os.environ.setdefault("ORACLE_RATIONALS", "flint")
 
 from auditkit.certificate.check import check_claims  # noqa: E402
-from tests.oracle.cases import numbered_case  # noqa: E402
+from tests.oracle.cases import generator, numbered_case  # noqa: E402
 from tests.oracle.exact import RATIONAL  # noqa: E402
 from tests.oracle.judge import Checker, Tally, examine  # noqa: E402
+from tests.oracle.offers import WAYS, with_proofs  # noqa: E402
 
 WHAT = ("support", "point", "region", "deployed")
-CHECKERS: dict[str, Checker] = {"float64": check_claims}
+
+
+def any_proofs(rng: np.random.Generator) -> Checker:
+    """Return a checker that is offered multipliers of some kind, with or without exact numbers."""
+    return with_proofs(str(rng.choice(WAYS)), rng, (None, True)[int(rng.integers(2))])
+
+
+CHECKERS: dict[str, Callable[[np.random.Generator], Checker]] = {
+    "float64": lambda rng: partial(check_claims, exact=False),
+    "by-need": lambda rng: check_claims,
+    "exact": lambda rng: partial(check_claims, exact=True),
+    "proofs": any_proofs,
+}
 """What can be studied, by the name that --checker takes."""
+IN_TURN = "in-turn"
+HOW = {
+    IN_TURN: "in turn in float64, in exact arithmetic by need and throughout, and with proofs",
+    "float64": "in float64",
+    "by-need": "in exact arithmetic by need",
+    "exact": "in exact arithmetic",
+    "proofs": "with proofs",
+}
 RUN_EVERY = 50  # cases between two whose patched.onnx is run by onnxruntime as well
 CHUNK = 50
 
@@ -77,7 +103,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=10_000)
     parser.add_argument("--first", type=int, default=0, help="number of the first case")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--checker", choices=sorted(CHECKERS), default="float64")
+    parser.add_argument("--checker", choices=[IN_TURN, *CHECKERS], default=IN_TURN)
     parser.add_argument("--state", type=Path, help="keep finished ranges here, and go on from them")
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     args = parser.parse_args()
@@ -128,6 +154,9 @@ def run_cases(first: int, last: int, checker: str) -> Part:
         part.kinds[case.kind] += 1
         part.kinds[f"mutation {case.name}"] += case.kind == "mutated"
         tally = Tally()
+        # kinds of cases change with every number, so checkers with every third
+        name = list(CHECKERS)[number // 3 % len(CHECKERS)] if checker == IN_TURN else checker
+        asked = CHECKERS[name](generator("checker", number))
         for claims in case.claims:
             onnx = number % RUN_EVERY == 0 and case.network.dtype == np.float32
             try:
@@ -138,13 +167,15 @@ def run_cases(first: int, last: int, checker: str) -> Part:
                     case.rng,
                     tally,
                     onnx=onnx,
-                    checker=CHECKERS[checker],
+                    checker=asked,
                 )
             except Exception:  # noqa: BLE001 - a crash of the checker is a fault like a wrong verdict
                 last_line = traceback.format_exc().strip().splitlines()[-1]
-                part.faults.append(f"case {number} ({case.name}, {case.family}): {last_line}")
-        for name in (f"kind {case.kind}", f"family {case.family}", "all"):
-            part.tallies.setdefault(name, Tally()).counts.update(tally.counts)
+                part.faults.append(
+                    f"case {number} ({case.name}, {case.family}, {name}): {last_line}"
+                )
+        for stem in (f"kind {case.kind}", f"family {case.family}", f"checker {name}", "all"):
+            part.tallies.setdefault(stem, Tally()).counts.update(tally.counts)
     return part
 
 
@@ -155,7 +186,7 @@ def tables(total: Part, args: argparse.Namespace, seconds: float) -> str:
     lines = [
         f"`python benchmarks/oracle_study.py --first {args.first} --cases {args.cases}`: cases "
         f"{args.first} to {args.first + args.cases - 1}, each made from its number alone, checked "
-        f"in {args.checker} and by the oracle in {RATIONAL.__module__}.{RATIONAL.__name__}; "
+        f"{HOW[args.checker]} and by the oracle in {RATIONAL.__module__}.{RATIONAL.__name__}; "
         f"{seconds:.0f} s with {args.jobs} processes, Python {platform.python_version()}, "
         f"numpy {np.__version__}.",
         "",

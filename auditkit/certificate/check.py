@@ -191,8 +191,13 @@ def gates_in_doubt(
     lower: float,
     upper: float,
     multipliers: Multipliers | None = None,
+    *,
+    at_most: int,
 ) -> list[DoubtfulGates]:
-    """Return for each claim the gates of other groups not shown to be closed on its set."""
+    """Return for each claim the gates of other groups not shown to be closed on its set.
+
+    Of a claim with more than `at_most` such gates none is returned.
+    """
     result: list[DoubtfulGates] = []
     with np.errstate(over="ignore", invalid="ignore"):
         for part in record_batches(network, len(claims)):
@@ -202,10 +207,13 @@ def gates_in_doubt(
             piece = Piece.at(network, batch.bits, batch.box)
             _, unit_error = deployed_errors(network, batch.box, batch.profile)
             doubtful = batch.doubtful_gates(piece, unit_error)
+            room = batch.room(piece, unit_error)
             for row in range(len(doubtful)):
                 gates = np.flatnonzero(doubtful[row])
-                zone = patch.table.dead_zone[patch.table.group[gates]][:, None]
-                wanted = batch.wanted(piece, unit_error, np.full(len(gates), row), gates)
+                if len(gates) > at_most:
+                    gates = gates[:0]
+                zone = patch.table.dead_zone[patch.table.group[gates]]
+                wanted = batch.wanted(room, np.full(len(gates), row), gates)
                 result.append(DoubtfulGates(gates, wanted, unit_error[row] + zone.max(initial=0.0)))
     return result
 
@@ -425,27 +433,34 @@ class _Batch:
         sharpness = self.table.sharpness[self.table.group]
         doubtful = ~(floor * sharpness >= need) & (self.table.group[None] != self.group[:, None])
         rows, gates = np.nonzero(doubtful)
+        room = self.room(piece, unit_error)
         for start in range(0, len(rows), PAIRS_AT_ONCE):
             r, g = rows[start : start + PAIRS_AT_ONCE], gates[start : start + PAIRS_AT_ONCE]
-            wanted = self.wanted(piece, unit_error, r, g)
+            wanted = self.wanted(room, r, g)
             cost = unit_error + self.table.dead_zone[self.table.group[g]].max(initial=0.0)
-            offered = None
+            closed = piece.sum_floor(r, wanted, cost) * sharpness[g] >= need
             if self.multipliers is not None:
                 found = self.multipliers.find(Objective.GATE, r, g)
-                offered = self.multipliers.dense(found) if (found >= 0).any() else None
-            closed = piece.sum_floor(r, wanted, cost, offered) * sharpness[g] >= need
+                some = np.flatnonzero((found >= 0) & ~closed)
+                if len(some):
+                    offered = self.multipliers.dense(found[some])
+                    least = piece.sum_floor(r[some], wanted[some], cost, offered)
+                    closed[some] = least * sharpness[g[some]] >= need
             doubtful[r[closed], g[closed]] = False
         return np.asarray(doubtful)
 
-    def wanted(self, piece: Piece, unit_error: F64, rows: Index, gates: Index) -> Bits:
+    def room(self, piece: Piece, unit_error: F64) -> F64:
+        """Return [N, H]: how far σ_u z_u is above its deployed error at the record, about."""
+        return -self._outside(piece.units)[1] - unit_error
+
+    def wanted(self, room: F64, rows: Index, gates: Index) -> Bits:
         """Return the units [K, H] whose sum shall show that gate k is closed around record k.
 
         Any subset of the differing units gives a bound; those that help at the record do.
         """
-        signed = -self._outside(piece.units)[1][rows]  # σ_u z_u, at least
         zone = self.table.dead_zone[self.table.group[gates]][:, None]
         differs = self.bits[rows] != self.table.patterns[gates]
-        return np.asarray(differs & (signed > unit_error[rows] + zone))
+        return np.asarray(differs & (room[rows] > zone))
 
     def _always(self, add: Rounded) -> F64:
         """Return [C]: what groups without a gate add everywhere, rounded as `add` does."""

@@ -42,6 +42,7 @@ Index = NDArray[np.int64]
 
 GATES_AT_MOST = 8  # other gates in doubt around one record: beyond it a smaller set is claimed
 ERRORS = 4.0  # deployed errors of a logit that a bound leaves beyond the margin
+ROWS_AT_ONCE = 256  # records whose gates are looked at together
 BOUNDS = ("the box alone", "a linear program", "dual ascent")
 
 
@@ -68,20 +69,21 @@ class Prover:
 
     def proves(self, rows: Index, radius: F64) -> Bits:
         """Return which of the claims `rows` [K] the checker accepts at these radii [K]."""
-        good, _ = self._ask(rows, radius, offered=False)
+        good, findings = self._ask(rows, radius, offered=False)
         self._by[rows[good]] = 0
+
+        def ask(some: Index) -> None:
+            if not len(some):
+                return
+            won, found = self._ask(rows[some], radius[some], offered=True)
+            findings.put(some, found)
+            good[some[won]] = True
+            self._by[rows[some[won]]] = self._method(rows[some[won]], radius[some[won]])
+
+        ask(np.flatnonzero(~good & self.known.has(rows)))
         left = np.flatnonzero(~good)
-        for search in (True, False):
-            if not len(left):
-                break
-            won, findings = self._ask(rows[left], radius[left], offered=True)
-            done = left[won]
-            good[done] = True
-            self._by[rows[done]] = self._method(rows[done], radius[done])
-            place = np.flatnonzero(~won)
-            left = left[place]
-            if search and len(left):
-                self._search(rows[left], radius[left], findings, place)
+        if len(left):
+            ask(left[self._search(rows[left], radius[left], findings, left)])
         return good
 
     def multipliers(self, rows: Index) -> Multipliers:
@@ -118,8 +120,11 @@ class Prover:
             return np.zeros(0, dtype=np.int64)
         return np.where(self._sharpener(rows, radius).by_program, 1, 2)
 
-    def _search(self, rows: Index, radius: F64, findings: Findings, place: Index) -> None:
-        """Find multipliers for claims that may hold; `findings[place]` is what is known of them."""
+    def _search(self, rows: Index, radius: F64, findings: Findings, place: Index) -> Bits:
+        """Find multipliers for claims that may hold; `findings[place]` is what is known of them.
+
+        Returns of which [K] there are new ones.
+        """
         error, crossing = findings.error[place], findings.crossing[place]
         sharpener = self._sharpener(rows, radius)
         bound, objective, constant, limit = self._objectives(
@@ -133,6 +138,8 @@ class Prover:
         else:
             kind, label = np.full(len(found.record), int(Objective.UPPER)), found.column
         self.known.add(rows[found.record], kind, label, found.found.multipliers)
+        new = np.zeros(len(rows), dtype=bool)
+        new[found.record] = True
         hopeful = np.flatnonzero((bound.max(axis=1) <= limit + ERRORS * error) & (crossing > 0))
         doubts = gates_in_doubt(
             self.network,
@@ -141,10 +148,15 @@ class Prover:
             self.lower,
             self.upper,
             self.known.of(rows[hopeful]),
+            at_most=GATES_AT_MOST,
         )
-        for row, doubt in zip(hopeful.tolist(), doubts, strict=True):
-            if 0 < len(doubt.gates) <= GATES_AT_MOST:
-                self._close(sharpener, row, int(rows[row]), doubt)
+        found_doubts = [
+            (row, doubt)
+            for row, doubt in zip(hopeful.tolist(), doubts, strict=True)
+            if len(doubt.gates)
+        ]
+        new[self._close(sharpener, rows, found_doubts)] = True
+        return new
 
     def _objectives(
         self, rows: Index, sharpener: Sharpener, lead: F64, error: F64
@@ -166,23 +178,49 @@ class Prover:
         limit = -self.claims.margin[rows] - ERRORS * error
         return lead + gain, lead_objective(classes, target), gain, limit
 
-    def _close(self, sharpener: Sharpener, row: int, claim: int, doubt: DoubtfulGates) -> None:
-        """Find multipliers that show other gates to be closed, the nearest gate first."""
-        sign = np.where(sharpener.bits[row], -1.0, 1.0) * doubt.wanted
-        table = self.patch.table
-        need = 1 / table.sharpness[table.group[doubt.gates]]
-        need += np.where(doubt.wanted, doubt.cost, 0).sum(axis=1)
-        order = np.argsort(doubt.wanted.sum(axis=1), kind="stable")
-        for some in (order[:1], order[1:]) if len(order) > 1 else (order,):
-            found = sharpener.solve(
-                np.full(len(some), row), np.zeros((len(some), self.network.classes)), sign[some]
-            )
-            closed = -found.above >= need[some]
+    def _close(
+        self, sharpener: Sharpener, claims: Index, doubts: list[tuple[int, DoubtfulGates]]
+    ) -> list[int]:
+        """Find multipliers that show other gates to be closed, row k those of `claims[k]`.
+
+        The nearest gate first: where it stays in doubt the others do not matter. Returns the rows
+        of which all gates are shown to be closed.
+        """
+        first, rest = [], []
+        for row, doubt in doubts:
+            order = np.argsort(doubt.wanted.sum(axis=1), kind="stable")
+            first.append((row, doubt, order[:1]))
+            rest.append((row, doubt, order[1:]))
+        closed = self._closed(sharpener, claims, first)
+        rest = [r for r, good in zip(rest, closed, strict=True) if good]
+        closed = self._closed(sharpener, claims, rest)
+        return [row for (row, _, _), good in zip(rest, closed, strict=True) if good]
+
+    def _closed(
+        self, sharpener: Sharpener, claims: Index, wanted: list[tuple[int, DoubtfulGates, Index]]
+    ) -> list[bool]:
+        """Return of which rows all the chosen gates are closed, and keep what shows it."""
+        result: list[bool] = []
+        for start in range(0, len(wanted), ROWS_AT_ONCE):
+            part = wanted[start : start + ROWS_AT_ONCE]
+            counts = [len(some) for _, _, some in part]
+            rows = np.repeat(np.array([row for row, _, _ in part], dtype=np.int64), counts)
+            gates = np.concatenate([doubt.gates[some] for _, doubt, some in part])
+            units = np.concatenate([doubt.wanted[some] for _, doubt, some in part])
+            cost = np.repeat(np.stack([doubt.cost for _, doubt, _ in part]), counts, axis=0)
+            sign = np.where(sharpener.bits[rows], -1.0, 1.0) * units
+            table = self.patch.table
+            need = 1 / table.sharpness[table.group[gates]]
+            need += np.where(units, cost, 0).sum(axis=1)
+            nothing = np.zeros((len(rows), self.network.classes))
+            found = sharpener.solve(rows, nothing, sign, -need)
+            closed = -found.above >= need
             self.known.add(
-                np.full(int(closed.sum()), claim),
+                claims[rows[closed]],
                 np.full(int(closed.sum()), int(Objective.GATE)),
-                doubt.gates[some][closed],
+                gates[closed],
                 found.multipliers[closed],
             )
-            if not closed.all():
-                return
+            stops = np.cumsum(counts)[:-1]
+            result += [bool(mine.all()) for mine in np.split(closed, stops)]
+        return result

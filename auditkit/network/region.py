@@ -229,10 +229,8 @@ class Piece:
         """
         sign = np.where(self.frozen.bits[rows], -1.0, 1.0) * wanted
         nothing = np.zeros((len(rows), self.logits.center.shape[1]))
-        plain = np.zeros_like(sign)
-        most = self.ceiling(rows, nothing, sign, plain)
-        if multipliers is not None:
-            most = least_bound(most, self.ceiling(rows, nothing, sign, multipliers))
+        offered = np.zeros_like(sign) if multipliers is None else multipliers
+        most = self.ceiling(rows, nothing, sign, offered)
         price = enlarge(np.where(wanted, cost[rows], 0.0).sum(axis=1), sign.shape[1] + 4)
         return np.nextafter(-most - price, -np.inf)
 

@@ -177,8 +177,7 @@ class Leads:
         """
         bits, box = self.bits[members], boxes(self.box, members)
         lead = lead_bounds(self.network, bits, box, target)
-        for member in members.tolist():
-            self.found.forget(member)
+        self.found.forget(members)
         sharpener, zero = Sharpener(self.network, bits, box), np.zeros_like(lead)
         objective = lead_objective(self.network.classes, target)
         least = reached_by_rays(sharpener, lead, objective, zero, group)
@@ -186,7 +185,12 @@ class Leads:
         rows, _ = sharpen_greatest(sharpener, lead, objective, zero, group, enough)
         upper = np.full(len(rows.record), int(Objective.UPPER))
         self.found.add(members[rows.record], upper, rows.column, rows.found.multipliers)
-        return lead_bounds(self.network, bits, box, target, self.found.of(members))
+        some = np.unique(rows.record)
+        if not len(some):
+            return lead
+        known = self.found.of(members[some])
+        lead[some] = lead_bounds(self.network, bits[some], boxes(box, some), target[some], known)
+        return lead
 
 
 def redirect_offset(lead: F64, target: int, margin: float) -> NDArray[np.float32]:

@@ -29,6 +29,7 @@ ROUNDS = 60
 ROWS_A_ROUND = 24
 GREATEST_ROWS = 2_000  # in a model: what is found up to there is returned
 VIOLATED = 1e-9  # of a pre-activation's size
+CLEAR = 1e-6  # of a bound's size, that it is below what is enough: multipliers become float32
 NEGLIGIBLE = 1e-9  # of the greatest multiplier: smaller ones are left out
 
 
@@ -39,17 +40,21 @@ class RegionProgram:
         """Take the pattern [H] and the box of one record."""
         self.network, self.frozen = network, Frozen(network, bits[None])
         self.sign = np.where(bits, 1.0, -1.0)
-        _, z = self.frozen.forward(box.x)
-        self.slack = self.sign * z[0]
+        f, z = self.frozen.forward(box.x)
+        self.logits, self.slack = f[0], self.sign * z[0]
         self.lower, self.upper = box.step_lower.ravel(), box.step_upper.ravel()
         self.rows = np.zeros(0, dtype=np.int64)
         self.model = _model(self.lower, self.upper)
 
-    def maximise(self, on_logits: F64, on_units: F64) -> tuple[F64, F64]:
+    def maximise(self, on_logits: F64, on_units: F64, enough: float = -np.inf) -> tuple[F64, F64]:
         """Return multipliers [H] for the objective on_logits · f + on_units · z, and a best step δ.
 
-        Where the solver gives up both are 0: valid, and no help.
+        They are the best there are, or give a bound of at most `enough`, or the step is one on
+        the way to which the objective is more. Where the solver gives up both are 0: valid, and
+        no help.
         """
+        here = float(on_logits @ self.logits + on_units @ (self.sign * self.slack))
+        room = enough - here - CLEAR * (abs(enough) + abs(here))
         gradient = self.frozen.adjoint(on_logits[None], injections=on_units[None]).ravel()
         columns = np.arange(len(gradient), dtype=np.int32)
         self.model.changeColsCost(len(gradient), columns, -gradient)
@@ -63,8 +68,11 @@ class RegionProgram:
             if len(found) != len(gradient) or not np.isfinite(found).all():
                 break
             step = np.clip(found, self.lower, self.upper)
-            violated = self._violated(step)
+            violated, share = self._violated(step)
+            gain = float(gradient @ step)
             if not len(violated) or len(self.rows) > GREATEST_ROWS:
+                break
+            if np.isfinite(enough) and (gain <= room or share * gain > enough - here):
                 break
             self._add(violated)
         duals = np.asarray(self.model.getSolution().row_dual, dtype=np.float64)
@@ -76,14 +84,17 @@ class RegionProgram:
             multipliers[self.rows[:known]] = kept
         return multipliers, step.reshape(self.network.input_shape)
 
-    def _violated(self, step: F64) -> Index:
-        """Return the units whose constraints a step violates most."""
+    def _violated(self, step: F64) -> tuple[Index, float]:
+        """Return the units whose constraints a step violates most, and how much of it none does."""
         _, slope = self.frozen.forward(step.reshape(1, *self.network.input_shape), constant=False)
         rest = self.slack + self.sign * slope[0]
         short = -rest / (np.abs(self.slack) + np.abs(slope[0]) + 1e-300)
         short[self.rows] = -np.inf
         worst = np.argsort(-short, kind="stable")[:ROWS_A_ROUND]
-        return worst[short[worst] > VIOLATED].astype(np.int64)
+        down = np.maximum(-self.sign * slope[0], 0)
+        with np.errstate(all="ignore"):
+            share = np.where(down > 0, np.maximum(self.slack, 0) / down, np.inf).min(initial=1.0)
+        return worst[short[worst] > VIOLATED].astype(np.int64), float(share)
 
     def _add(self, units: Index) -> None:
         """Add the constraints σ_u ∇z_u · δ ≥ -σ_u z_u of `units` to the model."""

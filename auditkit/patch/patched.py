@@ -23,6 +23,7 @@ from auditkit.patch.gates import Patch
 
 SCREEN_UNITS = 48  # to see that a gate is closed
 SCREEN_MARGIN = 1.01  # in n v; more than all roundings of both sums
+NUMBERS_AT_ONCE = 4_000_000  # of a value, or of pairs of input and gate
 MOST_PAIRS = 8192  # of record and gate that are looked at one by one
 
 
@@ -37,10 +38,11 @@ class PatchedNetwork:
         if self.patch.classes != self.network.classes:
             raise ValueError(f"{self.patch.classes} classes, the network {self.network.classes}")
 
-    def logits(self, x: Array, *, batch: int = 1024) -> Array:
+    def logits(self, x: Array, *, batch: int | None = None) -> Array:
         """Return patched logits [N, C] of `x` [N, *input_shape] in the network's dtype."""
         x = x.astype(self.network.dtype, copy=False)
         result = np.zeros((len(x), self.network.classes), dtype=self.network.dtype)
+        batch = batch or self._batch
         for start in range(0, len(x), batch):
             out, nodes = evaluate_nodes(self.network, x[start : start + batch])
             self._add_open(out, nodes)
@@ -56,16 +58,23 @@ class PatchedNetwork:
             result[start : start + batch] = self._violations(z)
         return result
 
-    def openness(self, x: Array, *, batch: int = 2048) -> Array:
+    def openness(self, x: Array, *, batch: int | None = None) -> Array:
         """Return [N]: 1 - t of the most open group at each record, 0 where all are closed."""
         x = x.astype(self.network.dtype, copy=False)
         result = np.zeros(len(x))
+        batch = batch or self._batch
         for start in range(0, len(x), batch):
             part = result[start : start + batch]
             _, nodes = evaluate_nodes(self.network, x[start : start + batch])
             rows, _, closed = self._ajar(nodes, len(part))
             np.maximum.at(part, rows, 1 - closed)
         return result
+
+    @property
+    def _batch(self) -> int:
+        """How many inputs at once: as many as memory allows, for products of many rows are fast."""
+        widest = max(self.patch.gates, *(int(np.prod(shape)) for shape in self.network.shapes))
+        return max(1, min(8192, NUMBERS_AT_ONCE // widest))
 
     @cached_property
     def _columns(self) -> list[tuple[float, NDArray[np.int64], Array, Array]]:
@@ -111,24 +120,12 @@ class PatchedNetwork:
         units = [node[here] for node in nodes]
         z = join_units(unit_layout(self.network), units, PLAIN, np.zeros((len(here), 0), dtype))
         if len(rows) > MOST_PAIRS:
-            violation = self._violations(z)[place, gates]
+            closed = self._violations(z)[place, gates]
+            closed *= table.sharpness[table.group[gates]].astype(dtype)
         else:
-            violation = self._violation_of_pairs(z[place], gates)
-        closed = violation * table.sharpness[table.group[gates]].astype(dtype)
+            closed = self._closed(z[place], gates)
         ajar = closed < 1
         return rows[ajar], gates[ajar], closed[ajar]
-
-    def _violation_of_pairs(self, z: Array, gates: NDArray[np.int64]) -> Array:
-        """Return v [pairs] of one gate each, for units `z` [pairs, H]."""
-        table = self.patch.table
-        away = np.where(table.patterns[gates], -z, z)
-        away -= table.dead_zone[table.group[gates]].astype(z.dtype)[:, None]
-        v = np.maximum(away, 0, out=away).sum(axis=1)
-        pairs = np.arange(len(gates))
-        for band in table.bands:
-            value = z[pairs, band.unit[gates]]
-            v += band.excess(value, gates)
-        return v
 
     def _perhaps_open(
         self, nodes: list[Array], count: int
@@ -147,8 +144,31 @@ class PatchedNetwork:
             excess = np.concatenate([low - high, total], axis=1)
             need = SCREEN_MARGIN + doubt * (low.sum(axis=1, keepdims=True) + 2 * total)
             parts.append(~(excess @ weights >= need))
-        rows, gates = np.nonzero(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
-        return rows, self._order[gates]
+        perhaps = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+        rows, place = np.divmod(np.flatnonzero(perhaps), self.patch.gates)
+        gates = self._order[place]
+        if not 0 < len(rows) <= MOST_PAIRS:
+            return rows, gates
+        # of the few pairs that are left, all units of the node
+        kept = unit_layout(self.network).kept[list(unit_layout(self.network).spans.values())[node]]
+        z = nodes[node][rows] if kept.all() else nodes[node][rows][:, kept]
+        left = ~(self._closed(z, gates) >= SCREEN_MARGIN)
+        return rows[left], gates[left]
+
+    def _closed(self, z: Array, gates: NDArray[np.int64]) -> Array:
+        """Return n v [pairs] of one gate each, for all units `z` [pairs, H].
+
+        Of only the first units it is at most that, without the bands.
+        """
+        table, units = self.patch.table, z.shape[1]
+        group = table.group[gates]
+        away = np.where(table.patterns[gates, :units], -z, z)
+        away -= table.dead_zone[group].astype(z.dtype)[:, None]
+        v = np.maximum(away, 0, out=away).sum(axis=1)
+        if units == self.patch.units:
+            for band in table.bands:
+                v += band.excess(z[np.arange(len(gates)), band.unit[gates]], gates)
+        return np.asarray(v * table.sharpness[group].astype(z.dtype))
 
     @cached_property
     def _screen(self) -> tuple[int, NDArray[np.int64], list[tuple[np.floating, Array, float]]]:

@@ -11,6 +11,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +28,7 @@ Bits = NDArray[np.bool_]
 Index = NDArray[np.int64]
 
 PROGRAM_ENTRIES = 20_000_000  # units that may flip, times features: beyond it dual ascent
-WAVE = 16  # records looked at together; what one shows spares work on those of later waves
+WAVE = 16  # groups of records looked at together, and linear programs kept
 THREADS = 2
 GREATEST = 1e30  # multiplier, so that float32 holds it
 RETREAT = 1 - 2.0**-30  # of a step towards a face or a side of the box: its end is surely inside
@@ -52,18 +53,30 @@ class Sharpener:
 
     def __init__(self, network: Network, bits: Bits, box: Box) -> None:
         self.network, self.bits, self.box = network, bits, box
-        self.unsure = np.concatenate(
-            [
-                uncertain_units(network, bits[rows], boxes(box, rows))
-                for rows in record_batches(network, len(bits))
-            ]
-        )
-        entries = self.unsure.sum(axis=1) * network.features
-        self.by_program = entries <= PROGRAM_ENTRIES
         self._programs: OrderedDict[int, RegionProgram] = OrderedDict()
 
-    def solve(self, rows: Index, on_logits: F64, on_units: F64 | None = None) -> Found:
-        """Maximise on_logits [K, C] · f + on_units [K, H] · z over the regions of `rows` [K]."""
+    @cached_property
+    def by_program(self) -> Bits:
+        """Which of the N regions are small enough for a linear program."""
+        if self.bits.shape[1] * self.network.features <= PROGRAM_ENTRIES:
+            return np.ones(len(self.bits), dtype=bool)
+        unsure = [
+            uncertain_units(self.network, self.bits[rows], boxes(self.box, rows)).sum(axis=1)
+            for rows in record_batches(self.network, len(self.bits))
+        ]
+        return np.asarray(np.concatenate(unsure) * self.network.features <= PROGRAM_ENTRIES)
+
+    def solve(
+        self,
+        rows: Index,
+        on_logits: F64,
+        on_units: F64 | None = None,
+        enough: F64 | None = None,
+    ) -> Found:
+        """Maximise on_logits [K, C] · f + on_units [K, H] · z over the regions of `rows` [K].
+
+        Linear programs stop where a bound is at most `enough` [K], or a point shows that none is.
+        """
         if not len(rows):
             return Rows.join([], self.bits.shape[1], self.network.input_shape).found
         if on_units is None:
@@ -71,6 +84,8 @@ class Sharpener:
         multipliers = np.zeros((len(rows), self.bits.shape[1]))
         step = np.zeros((len(rows), *self.network.input_shape))
         program = self.by_program[rows]
+        if enough is None:
+            enough = np.full(len(rows), -np.inf)
         for start in range(0, int((~program).sum()), 64):
             some = np.flatnonzero(~program)[start : start + 64]
             multipliers[some], step[some] = ascend(
@@ -84,7 +99,9 @@ class Sharpener:
         def one(row: int) -> None:
             here = self._program(row)
             for place in np.flatnonzero(rows == row):
-                multipliers[place], step[place] = here.maximise(on_logits[place], on_units[place])
+                multipliers[place], step[place] = here.maximise(
+                    on_logits[place], on_units[place], enough[place]
+                )
 
         # HiGHS lets go of the interpreter while it solves; rows are written apart
         with ThreadPoolExecutor(THREADS) as pool:
@@ -196,24 +213,33 @@ def sharpen_greatest(
     that were found and the bounds [N, O] that they give in plain floats.
     """
     bound, done = bound.copy(), np.zeros(bound.shape, dtype=bool)
-    reached = np.full(int(group.max(initial=-1)) + 1, -np.inf)
-    order = np.argsort(-bound.max(axis=1), kind="stable")
+    names, place = np.unique(group, return_inverse=True)
+    reached = np.full(len(names), -np.inf)
+    order = np.argsort(place, kind="stable")
+    first = np.searchsorted(place[order], np.arange(len(names) + WAVE))
     parts: list[Rows] = []
-    for start in range(0, len(order), WAVE):
-        active = order[start : start + WAVE]
+    for start in range(0, len(names), WAVE):
+        groups = min(WAVE, len(names) - start)
+        mine = order[first[start] : first[start + groups]]
         while True:
-            top = bound[active].argmax(axis=1)
-            enough = np.maximum(reached[group[active]], limit[active])
-            go = ~done[active, top] & ~(bound[active, top] <= enough)
-            active, top = active[go], top[go]
-            if not len(active):
+            top = bound[mine].argmax(axis=1)
+            greatest = bound[mine, top]
+            enough = np.maximum(reached[place[mine]], limit[mine])
+            go = ~done[mine, top] & ~(greatest <= enough)
+            mine, top = mine[go], top[go]
+            if not len(mine):
                 break
-            found = sharpener.solve(active, objective(active, top))
-            value = found.above + constant[active, top]
-            bound[active, top] = np.fmin(bound[active, top], value)
-            done[active, top] = True
-            np.maximum.at(reached, group[active], bound[active, top])
-            parts.append(Rows(active, top, found))
+            # of each group the greatest, which no other can make needless; one for each thread
+            ranked = np.lexsort((-greatest[go], place[mine]))
+            rank = np.arange(len(mine)) - np.searchsorted(place[mine][ranked], place[mine][ranked])
+            now = ranked[rank < max(1, THREADS // groups)]
+            active, column = mine[now], top[now]
+            found = sharpener.solve(active, objective(active, column))
+            value = found.above + constant[active, column]
+            bound[active, column] = np.fmin(bound[active, column], value)
+            done[active, column] = True
+            np.maximum.at(reached, place[active], bound[active, column])
+            parts.append(Rows(active, column, found))
     return Rows.join(parts, sharpener.bits.shape[1], sharpener.network.input_shape), bound
 
 
@@ -224,9 +250,10 @@ class Sharpened:
         self.width = width
         self._rows: dict[tuple[int, int, int], NDArray[np.float32]] = {}
 
-    def forget(self, record: int) -> None:
-        """Drop what is known of a record."""
-        self._rows = {key: row for key, row in self._rows.items() if key[0] != record}
+    def forget(self, records: Index) -> None:
+        """Drop what is known of these records."""
+        gone = set(records.tolist())
+        self._rows = {key: row for key, row in self._rows.items() if key[0] not in gone}
 
     def add(self, record: Index, objective: Index, index: Index, rows: NDArray[np.float32]) -> None:
         """Keep rows [K, H] of multipliers that are not all 0."""
@@ -235,6 +262,10 @@ class Sharpened:
         ):
             if row.any():
                 self._rows[key] = row
+
+    def has(self, records: Index) -> Bits:
+        """Return of which records anything is known."""
+        return np.isin(records, list({record for record, _, _ in self._rows}))
 
     def of(self, records: Index) -> Multipliers:
         """Return the multipliers of `records`, counted by their place there."""

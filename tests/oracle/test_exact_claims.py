@@ -20,11 +20,11 @@ from auditkit.network.graph import (
     Reshape,
 )
 from auditkit.patch.gates import Group, OffsetKind, Patch
+from tests.oracle.cases import generator
 from tests.oracle.exact import ExactNetwork, exact, in_region
 from tests.oracle.judge import Tally, beyond, examine
 from tests.oracle.mutations import MUTATIONS, honest
 from tests.oracle.networks import FAMILIES, STYLES, chain, claims_for, handmade, records, weights
-from tests.oracle.test_check_claims import generator
 
 
 def decided_alike(floats: Findings, exactly: Findings) -> None:

@@ -331,7 +331,8 @@ def test_offsets_that_cancel_shifts_everywhere_are_rounded_outwards() -> None:
     assert found.point[0] == Verdict.PROVED
 
 
-def test_shifts_beyond_all_floats_prove_nothing() -> None:
+def test_shifts_beyond_all_floats_are_no_number_of_a_deployed_network() -> None:
+    """Of real numbers the target leads by more than any float; floats overflow on the way."""
     none = np.zeros((0, 2), dtype=bool)
     huge = {"kind": ALWAYS, "bound": 1.7e308}
     groups = [group("a", [[1, 1]], OFFSET)]
@@ -340,7 +341,10 @@ def test_shifts_beyond_all_floats_prove_nothing() -> None:
         for i in range(2)
     ]
     found = check(ramp(), groups, claim(INSIDE))
-    assert {*found.point, *found.region, *found.deployed} == {Verdict.UNPROVED}
+    assert {*found.point, *found.region} == {Verdict.PROVED}
+    assert {*found.deployed} == {Verdict.UNPROVED}
+    against = check(ramp(), groups, claim(INSIDE, target=0))
+    assert {*against.point, *against.region, *against.deployed} == {Verdict.REFUTED}
 
 
 def test_units_beyond_all_floats_have_no_sign() -> None:
@@ -354,9 +358,13 @@ def test_units_beyond_all_floats_have_no_sign() -> None:
     )  # fmt: skip
     assert ExactNetwork(network)(exact([0.5, 0.5]))[1][0] < 0
     for bits in ([1, 0], [0, 1], [0, 0], [1, 1]):
-        found = check(network, [group("a", [bits], OFFSET)], claim([0.5, 0.5]))
+        asked = (patch(group("a", [bits], OFFSET)), claim([0.5, 0.5]))
+        found = check_claims(network, *asked, 0.0, 1.0, exact=False)
         assert found.support[0] == Verdict.UNPROVED
         assert {*found.point, *found.region, *found.deployed} == {Verdict.UNPROVED}
+        # exact numbers see the sign: x₀ - 2 x₁ < 0
+        found = check_claims(network, *asked, 0.0, 1.0)
+        assert found.support[0] == (Verdict.PROVED if bits == [0, 1] else Verdict.REFUTED)
 
 
 def test_units_beyond_all_floats_have_no_sign_where_rows_are_written_out() -> None:

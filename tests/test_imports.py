@@ -70,7 +70,7 @@ BESIDES = {
     "auditkit.network.relaxation": {"auditkit.network.interval"},
     "auditkit.certificate.lower_bound": set[str](),
 }
-"""What else is to be read where rows are written out, a class is suppressed, or of minimality."""
+"""What else is to be read: rows written out, a suppressed class, lower bounds of minimality."""
 
 ROOTS = ("auditkit.certificate.check", "auditkit.network.interior")
 TRUSTED = PATTERNS | frozenset(BESIDES) | frozenset().union(*BESIDES.values())

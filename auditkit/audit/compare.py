@@ -75,7 +75,12 @@ def compare(
             sides,
             [
                 verify_submission(
-                    s, forget=records, retain=retain, policy=policy, seed=seed, measure=False
+                    s,
+                    forget=_known_to(s, records),
+                    retain=retain,
+                    policy=policy,
+                    seed=seed,
+                    measure=False,
                 )
                 for s in sides
             ],
@@ -203,13 +208,21 @@ def _asked(owner: Submission, digests: tuple[str, ...]) -> list[Request]:
     return requests
 
 
+def _key(side: Submission, records: Records | None) -> bytes | None:
+    """Return the key under which a certificate names records: its own, else the list's."""
+    if side.forget is not None and side.forget.key is not None:
+        return side.forget.key
+    return None if records is None else records.key
+
+
+def _known_to(side: Submission, records: Records | None) -> Records | None:
+    """Return the records under the key of one side: each submission has a key of its own."""
+    return None if records is None else replace(records, key=_key(side, records))
+
+
 def _keys(owner: Submission, auditor: Submission, records: Records | None) -> Keys:
     """Return the keys under which either certificate names records; None when one is unknown."""
-    known = None if records is None else records.key
-    keys = [
-        known if side.forget is None or side.forget.key is None else side.forget.key
-        for side in (owner, auditor)
-    ]
+    keys = (_key(owner, records), _key(auditor, records))
     return None if keys[0] is None or keys[1] is None else (keys[0], keys[1])
 
 

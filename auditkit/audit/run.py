@@ -30,7 +30,10 @@ from auditkit.threats.evidence import Evidence
 from auditkit.threats.registry import run_on
 
 Progress = Callable[[int, int], None]
-LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "onnx", "onnxruntime", "matplotlib")
+LIBRARIES = (
+    *("numpy", "python-flint", "highspy", "scipy", "scikit-learn"),
+    *("torch", "onnx", "onnxruntime", "matplotlib"),
+)
 
 
 def run_audit(

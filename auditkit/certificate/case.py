@@ -25,7 +25,8 @@ class Case:
     """Everything one verification rests on.
 
     `records` are those to be forgotten: the auditor's list if given, else the owner's, else None.
-    `findings`, and `rows` for a patch in explicit form, are aligned with `matched.claims`.
+    `findings`, and `rows` for a patch in explicit form, are aligned with `matched.claims`. `exact`
+    says that exact arithmetic was asked for throughout.
     """
 
     submission: Submission
@@ -39,6 +40,7 @@ class Case:
     matched: Matched | None
     findings: Findings | None
     rows: RowFindings | None = None
+    exact: bool = False
 
     @property
     def why_no_records(self) -> str:
@@ -107,5 +109,6 @@ def prepare(
                 progress=progress,
             )
     return Case(
-        submission, policy, seed, forget, retain, holdout, records, key, matched, findings, rows
+        submission, policy, seed, forget, retain, holdout, records, key, matched, findings, rows,
+        exact,
     )  # fmt: skip

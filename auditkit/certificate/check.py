@@ -265,7 +265,7 @@ class _Batch:
             point_slack = self._redirect_slack(self._others(ahead.upper), cross)
             point_excess = self._redirect_excess(self._others(ahead.lower), cross)
         # both bounds take the group's offset for granted
-        point = _verdicts((point_slack >= 0) & opened, (point_excess > 0) & opened)
+        point = verdicts((point_slack >= 0) & opened, (point_excess > 0) & opened)
 
         # 3. The affine piece of the gate's pattern, and every bound over the claimed set.
         piece = self.piece_type.at(self.network, self.bits, self.box)
@@ -290,14 +290,14 @@ class _Batch:
         proved = (region_slack >= 0) & (support == Verdict.PROVED) & (gate_open == Verdict.PROVED)
         proved &= stays_open
         refuted = (point == Verdict.REFUTED) & (support == Verdict.PROVED)
-        region = _verdicts(proved, refuted)
+        region = verdicts(proved, refuted)
 
         # 4. The same where the network runs in its own floats.
         slack = self._deployed_slack(ranges, lead, error, crossing)
         zone = self.table.dead_zone[self.group]
         runs = (slack >= 0) & (unit_error.max(axis=1, initial=0.0) <= zone) & proved
         runs &= runs_open & _representable(self.table, self.network.dtype)
-        deployed = _verdicts(runs, region == Verdict.REFUTED)
+        deployed = verdicts(runs, region == Verdict.REFUTED)
 
         # 5. What is open for float64's rounding alone.
         doubt = np.zeros(len(slack), dtype=np.int8)
@@ -364,7 +364,7 @@ class _Batch:
 
     def _support(self, z: Ball | Enclosure) -> Verdicts:
         least, most = self._outside(z)
-        return _verdicts(np.all(most <= 0, axis=1), np.any(least > 0, axis=1))
+        return verdicts(np.all(most <= 0, axis=1), np.any(least > 0, axis=1))
 
     def _outside(self, z: Ball | Enclosure) -> tuple[F64, F64]:
         """Return bounds [N, H] on -σ_u z_u, from below and from above."""
@@ -380,7 +380,7 @@ class _Batch:
         opened, closed = opened & within, closed | beyond
         ceiling = violation_ceiling(self.table, z.lower, z.upper)
         also = (ceiling == 0) & (self.table.group[None] != self.group[:, None])
-        return _verdicts(opened & ~also.any(axis=1), closed | also.any(axis=1)), opened
+        return verdicts(opened & ~also.any(axis=1), closed | also.any(axis=1)), opened
 
     def _bands(self, lower: F64, upper: F64) -> tuple[Bits, Bits]:
         """Return [N]: whether units in [lower, upper] are surely in all bands, and out of one."""
@@ -571,10 +571,10 @@ class _Batch:
         total = np.where(2 * size < self.profile.greatest, error + rounding, np.inf)
         if self._outputs:
             slack, _ = self._output_slack(ranges.widened(total), cross)
-            return _down(slack - rounding.max(axis=1))
+            return down(slack - rounding.max(axis=1))
         slack = self._redirect_slack(lead, cross)
         rows = np.arange(len(total))
-        return _down(slack - (total.max(axis=1) + total[rows, self.claims.target]))
+        return down(slack - (total.max(axis=1) + total[rows, self.claims.target]))
 
 
 def violation_floor(table: GateTable, lower: F64, upper: F64, slack: F64) -> F64:
@@ -623,11 +623,12 @@ def _clipped(table: GateTable) -> F64:
     return np.clip(table.offset, -bound, bound)
 
 
-def _verdicts(proved: Bits, refuted: Bits) -> Verdicts:
+def verdicts(proved: Bits, refuted: Bits) -> Verdicts:
+    """Return REFUTED where that is shown, else PROVED where that is, else UNPROVED."""
     result = np.where(refuted, Verdict.REFUTED, Verdict.UNPROVED)
     return np.where(proved & ~refuted, Verdict.PROVED, result).astype(np.int8)
 
 
-def _down(values: F64) -> F64:
+def down(values: F64) -> F64:
     """Return floats surely below results of a few roundings."""
     return np.nextafter(values - 8 * UNIT * np.abs(values), -np.inf)

@@ -17,7 +17,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import Claims, Findings, Verdict, Verdicts
+from auditkit.certificate.check import Claims, Findings, Verdict, Verdicts, down, verdicts
 from auditkit.network.deployed import Deployed, Executed, FloatProfile
 from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
@@ -159,14 +159,16 @@ class _Batch:
         # 1. The record's own pattern, the gates at the record and all over its claimed set.
         logits, z = evaluate(self.network, Ball.exact(self.claims.x), RIGOROUS)
         bits = z.center > 0
-        tied = ~np.all(np.abs(z.center) >= z.radius, axis=1)
+        # where a number overflowed its sign is not known either
+        told = (np.abs(z.center) >= z.radius) & np.isfinite(z.radius)
+        tied = ~np.all(told, axis=1)
         opened, gate_open, at_record, crossing = self._gates()
 
         # 2. The claim at the record.
         answers = RIGOROUS.add(logits, self._offset_range(Ball.exact(self.flat)))
         cross = self._cross_talk(at_record, Ball.exact(self.flat))
         point_slack, excess = self._at_record(answers, cross)
-        point = _verdicts((point_slack >= 0) & opened, (excess > 0) & opened)
+        point = verdicts((point_slack >= 0) & opened, (excess > 0) & opened)
 
         # 3. Rows and claim on the set, record by record: every gate has rows of its own.
         piece = Piece.at(self.network, bits, self.shaped)
@@ -181,12 +183,12 @@ class _Batch:
         rows.tied[:] = tied
         support = self._support(rows, gate_open, tied)
         proved = (slack >= 0) & (gate_open == Verdict.PROVED) & ~tied & (rows.wrong == 0)
-        region = _verdicts(proved, point == Verdict.REFUTED)
+        region = verdicts(proved, point == Verdict.REFUTED)
 
         # 4. The same where everything is computed in the network's own floats.
         error, unit_error = deployed_errors(self.network, self.shaped, self.profile)
         deployed_slack = self._deployed_slack(slack, swing, piece, error, crossing)
-        deployed = _verdicts((deployed_slack >= 0) & proved, region == Verdict.REFUTED)
+        deployed = verdicts((deployed_slack >= 0) & proved, region == Verdict.REFUTED)
         ranges = piece.logit_bounds()
         lead = ranges.magnitude if self.outputs else piece.lead_bounds(self.claims.target)
         kept = [np.where(self.inside, v, Verdict.UNPROVED) for v in (point, region, deployed)]
@@ -239,7 +241,7 @@ class _Batch:
             if len(doubtful):
                 best = self._sum_floor(layer, here, over.error, doubtful)
                 crossing[doubtful[~(best * sharpness >= need)], group] = True
-        return opened, _verdicts(opened & ~also, closed | also), at_record, crossing
+        return opened, verdicts(opened & ~also, closed | also), at_record, crossing
 
     def _layer(self, gate: int) -> Dense:
         rows, limits = self.patch.rows_of(gate)
@@ -298,7 +300,7 @@ class _Batch:
         low, high = cross
         if self.outputs:  # at the record they are what they are there, but for cross-talk
             worst = (high - low + answers.radius).max(axis=1)
-            return _down(self.claims.margin - worst), -self.claims.margin
+            return down(self.claims.margin - worst), -self.claims.margin
         rows = np.arange(len(self.claims))
         own = answers[rows, self.claims.target]
         lead = RIGOROUS.subtract(answers, Ball(own.center[:, None], own.radius[:, None]))
@@ -308,7 +310,7 @@ class _Batch:
             values[rows, self.claims.target] = -np.inf
         doubt = 8 * UNIT * (np.abs(lead.center) + high - low).max(axis=1)
         margin = self.claims.margin
-        return _down(-most.max(axis=1) - margin - doubt), _down(least.max(axis=1) + margin - doubt)
+        return down(-most.max(axis=1) - margin - doubt), down(least.max(axis=1) + margin - doubt)
 
     # One record: its rows, and the claim on its set.
 
@@ -371,7 +373,7 @@ class _Batch:
         worst = worst + extra + 8 * UNIT * (np.abs(worst) + np.abs(extra))
         if not self.outputs:
             worst[self.claims.target[i]] = -np.inf
-        slack = float(_down(-worst.max() - self.claims.margin[i]))
+        slack = float(down(-worst.max() - self.claims.margin[i]))
 
         # In floats a row that is met may seem violated by its error, which opens the gate less.
         excess = np.maximum(np.minimum(most, 0) + executed.error[0], 0)
@@ -505,7 +507,7 @@ class _Batch:
     def _support(self, rows: RowFindings, gate_open: Verdicts, tied: Bits) -> Verdicts:
         bad = (rows.unnormalised > 0) | rows.reaches_beyond | rows.falls_short
         good = (rows.missing == 0) & (rows.wrong == 0) & ~rows.flat
-        return _verdicts(good & ~tied, bad & ~tied)
+        return verdicts(good & ~tied, bad & ~tied)
 
     def _deployed_slack(
         self, slack: F64, swing: F64, piece: Piece, error: F64, crossing: Bits
@@ -528,7 +530,7 @@ class _Batch:
             total = error[i].max() + own + swing[i] + rounding + drift[0]
             fits = 2 * size < self.profile.greatest
             taken[i] = 2 * total * (1 + 1e-9) if fits else np.inf
-        return _down(slack - taken)
+        return down(slack - taken)
 
 
 def _greatest(
@@ -571,15 +573,5 @@ def _no_rows(x: F64, answer: F64) -> RowFindings:
     )  # fmt: skip
 
 
-def _verdicts(proved: Bits, refuted: Bits) -> Verdicts:
-    result = np.where(refuted, Verdict.REFUTED, Verdict.UNPROVED)
-    return np.where(proved & ~refuted, Verdict.PROVED, result).astype(np.int8)
-
-
 def _flat(values: F64) -> F64:
     return values.reshape(len(values), -1)
-
-
-def _down(values: F64) -> F64:
-    """Return floats surely below results of a few roundings."""
-    return np.asarray(np.nextafter(values - 8 * UNIT * np.abs(values), -np.inf))

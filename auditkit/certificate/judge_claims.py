@@ -119,21 +119,23 @@ def region(case: Case) -> CheckResult:
         return refused
     findings, matched = case.findings, case.matched
     assert findings is not None and matched is not None
-    radius = matched.claims.radius
+    radius, settings = matched.claims.radius, case.submission.certificate.settings
+    narrower = int((radius < settings.radius).sum())
+    told = f"{_specification(settings)} on the region within {float(radius.min()):g} of the record"
+    if narrower:
+        told += f" or more, {narrower} within less than the {settings.radius:g} of the settings"
     return _judged(
         case,
         name,
         title,
         findings.region,
-        f"{_specification(case.submission.certificate.settings)} on region and ball",
+        told,
         slack=findings.region_slack,
         threshold=_floors(case),
         evidence={
             "radius_min": float(radius.min()),
             "radius_median": float(np.median(radius)),
-            "narrower_than_settings": int(
-                (radius < case.submission.certificate.settings.radius).sum()
-            ),
+            "narrower_than_settings": narrower,
         },
     )
 

@@ -32,6 +32,8 @@ def explained(case: Case, check: CheckResult) -> CheckResult:
     rows, matched = case.rows, case.matched
     assert rows is not None and matched is not None
     told = row_faults(rows)
+    if case.exact:
+        told.append("rows are judged in float64 rounded outward, not in exact arithmetic")
     idle = case.submission.patch.gates - len(set(matched.claims.gate.tolist()))
     outcome = check.outcome
     if idle:

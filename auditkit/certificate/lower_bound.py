@@ -48,7 +48,8 @@ def _needed(
     logits, z = evaluate(network, Ball.exact(points), RIGOROUS)
     bits = table.patterns[claims.gate]
     signed = np.where(bits, z.center, -z.center)
-    inside = np.all(signed >= z.radius, axis=1) & _near(claims, points, lower, upper)
+    inside = np.all((signed >= z.radius) & np.isfinite(z.radius), axis=1)
+    inside &= _near(claims, points, lower, upper)
     q = table.offset[table.group[claims.gate]]
     away = np.maximum(logits.lower - q, q - logits.upper).max(axis=1) - claims.margin
     own = claims.target

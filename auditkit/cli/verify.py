@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--exact",
         action="store_true",
-        help="decide every claim in exact arithmetic (default: where float64 cannot)",
+        help="decide claims of patterns in exact arithmetic (default: those that float64 cannot)",
     )
 
 

@@ -3,7 +3,8 @@
 A unit that is exactly 0 at a record may be frozen either way. If the bits of several such units
 are chosen against each other, the region is a piece of a hyperplane: the record is in it, and a
 claim about it says nothing of any other input one could meet. An interior is shown by a witness: a
-small box, in the domain and within the claimed radius, all of which is in the region.
+small box, in the domain and within the claimed radius, all of which is in the region. Part of the
+trusted base by `_outside`; where a witness is looked for is nothing to believe.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
 from auditkit.network.region import Box, record_batches
 from auditkit.network.rigorous import RIGOROUS
-from auditkit.network.step import inward_direction
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -42,6 +42,12 @@ def has_interior(
             part = (network, bits[rows], x[rows], radius[rows], lower, upper)
             found[rows] = _search(*part)
     return found
+
+
+def inward_direction(x: F64, lower: float, upper: float) -> F64:
+    """Return a direction at records `x` [N, *input_shape]: fixed, but into the domain."""
+    sizes = np.random.default_rng(8128).normal(size=x.shape[1:])
+    return np.where(x <= lower, np.abs(sizes), np.where(x >= upper, -np.abs(sizes), sizes))
 
 
 def _stepped(x: F64, step: F64, lower: float, upper: float) -> F64:

@@ -109,10 +109,6 @@ class Multipliers:
     def __len__(self) -> int:
         return len(self.record)
 
-    def between(self, first: int, stop: int) -> Multipliers:
-        """Return the rows of records `first` to `stop`, counted from `first`."""
-        return self.among(np.arange(first, stop))
-
     def among(self, records: Index) -> Multipliers:
         """Return the rows of `records`, in ascending order, counted by their place in it."""
         chosen = np.flatnonzero(np.isin(self.record, records))

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from auditkit.network import linear
 from auditkit.network.evaluate import evaluate
 from auditkit.network.graph import MaxPool, Network, Operator, Shape
+from auditkit.network.interior import inward_direction
 from auditkit.network.rigorous import RIGOROUS, Ball
 
 F64 = NDArray[np.float64]
@@ -29,12 +30,6 @@ def inward_pattern(network: Network, x: F64, lower: float, upper: float) -> Bits
     direction = inward_direction(x, lower, upper)
     _, z = evaluate(network, Moving(Ball.exact(x), direction), STEP)
     return np.where(z.tied, z.slope > 0, z.value.center > 0)
-
-
-def inward_direction(x: F64, lower: float, upper: float) -> F64:
-    """Return the step's direction at records `x` [N, *input_shape]: into the domain."""
-    sizes = np.random.default_rng(8128).normal(size=x.shape[1:])
-    return np.where(x <= lower, np.abs(sizes), np.where(x >= upper, -np.abs(sizes), sizes))
 
 
 @dataclass(frozen=True, eq=False)

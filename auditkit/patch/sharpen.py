@@ -338,7 +338,7 @@ def lead_bounds(
     """Return upper bounds [N, C] on f_j - f_target over each set; -inf at the target."""
 
     def bound(rows: slice) -> F64:
-        offered = multipliers and multipliers.between(rows.start, rows.stop)
+        offered = multipliers and multipliers.among(np.arange(len(bits))[rows])
         piece = Piece.at(network, bits[rows], boxes(box, rows))
         return piece.lead_bounds(target[rows], offered)
 
@@ -352,7 +352,8 @@ def deviation_bounds(
 
     def bound(rows: slice) -> F64:
         piece = Piece.at(network, bits[rows], boxes(box, rows))
-        reach = piece.logit_bounds(multipliers and multipliers.between(rows.start, rows.stop))
+        offered = multipliers and multipliers.among(np.arange(len(bits))[rows])
+        reach = piece.logit_bounds(offered)
         return np.concatenate([reach.upper - q[rows], q[rows] - reach.lower], axis=1)
 
     return np.concatenate(side_by_side(bound, record_batches(network, len(bits))))

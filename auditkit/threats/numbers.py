@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest, hypergeom, norm, rankdata
+from scipy.stats import hypergeom, norm, rankdata
+
+from auditkit.certificate import intervals
 
 F64 = NDArray[np.float64]
 
@@ -13,10 +15,7 @@ LEVEL = 0.01  # a p-value at or below it rejects
 
 def share_interval(hits: int, n: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a share (Clopper & Pearson 1934); [0, 1] where n = 0."""
-    if n == 0:
-        return 0.0, 1.0
-    interval = binomtest(hits, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)
+    return intervals.share_interval(hits, n) if n else (0.0, 1.0)
 
 
 def permutation_tails(hits: int, n: int, other_hits: int, others: int) -> tuple[float, float]:

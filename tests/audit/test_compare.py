@@ -80,6 +80,17 @@ def test_a_recomputed_patch_is_the_owners(world: World) -> None:
     assert "has the gates that the request calls for" in result.details["sentence"]
 
 
+def test_submissions_with_keys_of_their_own_are_compared(world: World, tmp_path: Path) -> None:
+    """Two parties draw two keys; the records are what they have in common."""
+    settings = resolve_settings()
+    make_submission(world.network, world.forget, settings, tmp_path / "s", key=b"other".ljust(32))
+    other = load_submission(tmp_path / "s")
+    for one, two in ((world.owner, other), (other, world.owner)):
+        result = compare(one, two, retain=None, seed=0)
+        assert result.outcome is Outcome.PASS
+        assert result.check("compare.specification").observed == len(world.forget)
+
+
 def test_an_extra_gate_fails(world: World, tmp_path: Path) -> None:
     [behaviour] = chosen(["smuggled-gate"])
     cheat = behaviour.simulate(world.owner, tmp_path / "cheat", seed=0)

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from auditkit.certificate.check import Claims, Findings, Verdict, check_claims
+from auditkit.certificate.check_explicit import RowHints, check_explicit_claims
 from auditkit.network.evaluate import evaluate, pattern
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import (
@@ -26,6 +27,7 @@ from auditkit.network.graph import (
 from auditkit.network.region import Box, Piece
 from auditkit.network.rigorous import RIGOROUS, Ball
 from auditkit.network.scale import typical_activation
+from auditkit.patch.explicit import ExplicitGroup, ExplicitPatch
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.patched import PatchedNetwork
 from tests.oracle.exact import ExactNetwork, exact, holds, patched, shortfall
@@ -363,6 +365,26 @@ def test_units_beyond_all_floats_have_no_sign() -> None:
         # exact numbers see the sign: x₀ - 2 x₁ < 0
         found = check_claims(network, *asked, 0.0, 1.0)
         assert found.support[0] == (Verdict.PROVED if bits == [0, 1] else Verdict.REFUTED)
+
+
+def test_units_beyond_all_floats_have_no_sign_where_rows_are_written_out() -> None:
+    there = [Scale("multiply", f32(1e38).reshape(())) for _ in range(9)]
+    back = [Scale("multiply", f32(1e-38).reshape(())) for _ in range(9)]
+    # x - 1 by way of what no float holds: below 0 in truth, and ∞ ± ∞ in floats
+    network = chain((2,), *there, *back, Dense(f32([1, 0], [0, 1]), f32(-1, -1)), Relu(),
+                    Dense(f32([1, 0], [0, 1]), f32(0, 0)))  # fmt: skip
+    assert ExactNetwork(network)(exact([0.5, 0.5]))[1][0] < 0
+    stated = ExplicitGroup(
+        "a", f32([-1, 0], [0, -1]), f32(0, 0), np.array([0, 2]), f32([0, 0], [0, 0]),
+        f32(*OFFSET[:2]), 100.0, 100.0,
+    )  # fmt: skip
+    asked = claim([0.5, 0.5])
+    nothing = RowHints(np.zeros((2, 2)), np.zeros((2, 2)), np.zeros((2, 2)))
+    found, rows = check_explicit_claims(
+        network, ExplicitPatch((stated,), 2, 2), asked, 0.0, 1.0, lambda task: nothing
+    )
+    assert rows.tied.all()
+    assert {*found.support, *found.region, *found.deployed} == {Verdict.UNPROVED}
 
 
 def test_a_unit_that_overflows_on_its_way_closes_no_gate() -> None:

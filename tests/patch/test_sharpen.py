@@ -118,7 +118,7 @@ def test_multipliers_keep_their_order_and_their_zeros() -> None:
     assert m.record.tolist() == [0, 1, 2]
     np.testing.assert_array_equal(m.dense(np.array([0, -1, 2])), [[1, 0, 3], [0, 0, 0], [0, 2, 0]])
     assert m.find(Objective.GATE, np.array([0, 0]), np.array([4, 5])).tolist() == [0, -1]
-    part = m.between(1, 3)
+    part = m.among(np.array([1, 2]))
     assert part.record.tolist() == [0, 1] and len(part.units) == 1
     with pytest.raises(ValueError, match="ascending"):
         Multipliers(3, m.record[::-1], m.objective, m.index, m.start, m.units, m.values)

@@ -373,8 +373,8 @@ class _Batch:
             worst[self.claims.target[i]] = -np.inf
         slack = float(_down(-worst.max() - self.claims.margin[i]))
 
-        # In floats a row that is met may seem violated by its error, which opens the gate less.
-        excess = np.maximum(np.minimum(most, 0) + executed.error[0], 0)
+        # A row that cuts in opens the gate less, and in floats so may one that is met by its error.
+        excess = np.maximum(most + executed.error[0], 0)
         total = float(excess.sum()) * (1 + gamma(2 * len(excess) + 8, self.profile.unit)) ** 2
         group = int(self.group[i])
         return slack, float(min(1.0, total * sharpness) * self.table.bound[group])

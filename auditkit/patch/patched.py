@@ -146,7 +146,9 @@ class PatchedNetwork:
             total = high.sum(axis=1, keepdims=True)
             excess = np.concatenate([low - high, total], axis=1)
             need = SCREEN_MARGIN + doubt * (low.sum(axis=1, keepdims=True) + 2 * total)
-            parts.append(~(excess @ weights >= need))
+            shown = excess @ weights
+            # a sum that overflows tells nothing, and neither does NaN
+            parts.append(~((shown >= need) & (shown < np.inf)))
         rows, gates = np.nonzero(parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1))
         return rows, self._order[gates]
 

@@ -8,9 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.optimize import linprog
 
 from auditkit.audit.compare_regions import region_bounds
+from auditkit.certificate.check import Verdict
+from auditkit.certificate.check_explicit import check_explicit_claims
 from auditkit.certificate.make import make_submission
+from auditkit.certificate.matching import match_claims
+from auditkit.certificate.policy import Policy
+from auditkit.certificate.row_hints import find_hints
 from auditkit.certificate.statement import parse_statement, statement_bytes
 from auditkit.certificate.submission import (
     Submission,
@@ -19,11 +25,15 @@ from auditkit.certificate.submission import (
     write_submission,
 )
 from auditkit.errors import EvidenceError
+from auditkit.network.evaluate import pattern
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.gates import Bands, Patch
+from auditkit.patch.patched import ExplicitNetwork
+from auditkit.patch.region_rows import region_of
 from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records
+from tests.audit.test_compare import as_float64
 from tests.certificate.conftest import KEY, World, small_world
 from tests.certificate.test_submitted_holes import not_passed
 from tests.certificate.test_verify import resettle, rewrite
@@ -121,17 +131,39 @@ def test_rows_of_another_length(
     assert "patch.support" in not_passed(signed(written_out, tmp_path / "s", patch=patch), crowd)
 
 
-def test_rows_that_cut_in_cost_deployed_slack(
-    written_out: Submission, crowd: World, tmp_path: Path
-) -> None:
-    """Within the tolerance for stated rows, but what the gate loses there is not in the margin."""
-    assert isinstance(written_out.patch, ExplicitPatch)
+@pytest.mark.parametrize("radius", [0.03, np.inf])
+def test_a_claim_holds_where_rows_cut_in_too(radius: float, tmp_path: Path) -> None:
+    """Within the tolerance of stated rows a gate may close a little: the margin must bear it."""
+    world = small_world(5)
+    settings = resolve_settings(sharpness=1024.0, radius=radius)
+    make_submission(world.network, world.forget, settings, tmp_path / "s", key=KEY, form="explicit")
+    made = load_submission(tmp_path / "s")
+    assert isinstance(made.patch, ExplicitPatch)
     groups = tuple(
-        dataclasses.replace(g, limits=g.limits - np.float32(8e-6)) for g in written_out.patch.groups
+        dataclasses.replace(g, limits=g.limits - np.float32(8e-6)) for g in made.patch.groups
     )
-    patch = dataclasses.replace(written_out.patch, groups=groups)
-    made = signed(written_out, tmp_path / "s", patch=patch)
-    assert not_passed(made, crowd) == {"certificate.deployed"}
+    patch = dataclasses.replace(made.patch, groups=groups)
+    claims = match_claims(made, world.forget, KEY, Policy()).claims
+    precise = ExplicitNetwork(as_float64(world.network), patch)
+    least = np.full(len(claims), np.inf)  # lead of the target that was seen on the claimed set
+    for i, bits in enumerate(pattern(world.network, claims.x)):
+        region, target = region_of(world.network, bits), claims.target[i]
+        low = np.clip(claims.x[i] - claims.radius[i], 0, 1)
+        high = np.clip(claims.x[i] + claims.radius[i], 0, 1)
+        for ahead in np.delete(region.slope, target, axis=0) - region.slope[target]:
+            ball = np.stack([low, high], axis=1)  # where another label comes nearest
+            best = linprog(-ahead, A_ub=region.rows, b_ub=region.limits - 1e-12, bounds=ball)
+            if best.x is not None:
+                answer = precise.logits(best.x[None])[0]
+                least[i] = min(least[i], answer[target] - np.delete(answer, target).max())
+    for more in (1e-6, 1e-4, 1e-3):
+        keen = dataclasses.replace(claims, margin=np.maximum(least + more, 1e-9))
+        found, rows = check_explicit_claims(world.network, patch, keen, 0.0, 1.0, find_hints)
+        assert (found.support == Verdict.PROVED).any() and (rows.wrong == 0).all()
+        assert (found.region != Verdict.PROVED).all()
+        assert (found.deployed != Verdict.PROVED).all()
+    found, _ = check_explicit_claims(world.network, made.patch, claims, 0.0, 1.0, find_hints)
+    assert (found.deployed == Verdict.PROVED).all()
 
 
 def test_a_domain_wider_than_all_floats(narrow: Submission, tmp_path: Path) -> None:

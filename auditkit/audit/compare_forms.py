@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.check import Claims
+from auditkit.certificate.check import Claims, Findings, Verdict
 from auditkit.certificate.checking import check_patch
 from auditkit.certificate.matching import Matched
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import pattern
 from auditkit.network.region import Box, Piece, record_batches
 from auditkit.network.rigorous import RIGOROUS, Ball, enlarge, gamma
-from auditkit.patch.gates import GateTable, Patch
+from auditkit.patch.gates import WIDEST, GateTable, Patch
 
 F64 = NDArray[np.float64]
 Index = NDArray[np.int64]
@@ -96,9 +96,19 @@ def _difference(
         sums = np.concatenate([[0.0], np.cumsum(reach)])
         everywhere = table.bound[table.always].sum()
         total = total + sums[found.crossing][:, None] + lost + everywhere
+        if isinstance(table, GateTable):
+            total[perhaps_cut(table, c.gate, found)] = np.inf
         crossing |= found.crossing > 0
     total = enlarge(total, 64)
     return np.where(np.isnan(total), np.inf, total).max(axis=1), crossing
+
+
+def perhaps_cut(table: GateTable, gate: Index, found: Findings) -> NDArray[np.bool_]:
+    """Return [N]: where bands narrow a claim's gate and may do so on the claimed set."""
+    narrowed = np.zeros(len(gate), dtype=bool)
+    for band in table.bands:
+        narrowed |= band.width[gate] < WIDEST
+    return np.asarray(narrowed & (found.region != Verdict.PROVED))
 
 
 def _added(side: Submission, claims: Claims, piece: Piece) -> tuple[Ball, Ball, F64]:

@@ -2,7 +2,8 @@
 
 On R(s) ∩ ball both have the gate of s fully open, so that each adds its own known offset, and
 every group that the checker shows to be closed adds exactly 0. What is left is an interval of the
-other groups. The bound holds for the networks in exact arithmetic, not for samples.
+other groups. Where bands may close a gate on a part of it, there is no bound. The bound holds for
+the networks in exact arithmetic, not for samples.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.audit.compare_forms import across_forms
+from auditkit.audit.compare_forms import across_forms, perhaps_cut
 from auditkit.certificate.check import Findings, check_claims
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
@@ -123,6 +124,7 @@ def _bound(
         own += sign * (value + _constant(table)[table.always].sum(axis=0))
         # an output group reaches q only where |q - f| ≤ K; `lead` bounds |q - f| on the set
         spread += np.where(output, np.maximum(0, finding.lead - table.bound[group][:, None]), 0)
+        spread[perhaps_cut(table, gate, finding)] = np.inf
     shared = _shared_groups(*tables)
     if shared is not None:
         change = np.abs(tables[0].offset - tables[1].offset[shared])
@@ -146,15 +148,17 @@ def _constant(table: GateTable) -> F64:
 def _shared_groups(one: GateTable, other: GateTable) -> NDArray[np.int64] | None:
     """Return for each group the other patch's group that is open wherever it is, if all have one.
 
-    Those have the same gates, sharpness and dead zone, hence the same t at every input. There a
-    contribution changes by at most |Δoffset| + 2 |ΔK|, each step from one to the other being
-    clipped or thresholded, which enlarges no distance.
+    Those have the same gates and bands, sharpness and dead zone, hence the same t at every input.
+    There a contribution changes by at most |Δoffset| + 2 |ΔK|, each step from one to the other
+    being clipped or thresholded, which enlarges no distance.
     """
 
     def identities(table: GateTable) -> list[tuple[object, ...]]:
         members: list[list[bytes]] = [[] for _ in table.bound]
         for gate, group in enumerate(table.group):
-            members[group].append(np.packbits(table.patterns[gate]).tobytes())
+            bands = [(b.unit[gate], b.center[gate], b.width[gate]) for b in table.bands]
+            bits = np.packbits(table.patterns[gate]).tobytes()
+            members[group].append(bits + np.array(bands, dtype=np.float64).tobytes())
         return [
             (
                 tuple(sorted(members[group])),

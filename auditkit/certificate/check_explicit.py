@@ -23,7 +23,7 @@ from auditkit.network.evaluate import evaluate
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Dense, Network
 from auditkit.network.region import Box, Piece, deployed_errors, record_batches
-from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma
+from auditkit.network.rigorous import RIGOROUS, UNIT, Ball, enlarge, gamma, sum_down
 from auditkit.patch.explicit import ExplicitPatch
 
 F64 = NDArray[np.float64]
@@ -364,7 +364,7 @@ class _Batch:
         rows.flat[i] = not (np.all(here.upper < 0) and np.all(true_at.upper[moved] < 0))
         self._witnesses(i, bits, layer, hints, task, rows)
 
-        # The claim, where the gate is open, on region and ball.
+        # The claim on region and ball, less what the gate may be closed there.
         bound = self._on_region(lead, lead_at, hints.lead, region, claimed)
         plain = self._on_region(lead, lead_at, np.zeros_like(hints.lead), region, claimed)
         worst = np.minimum(bound, plain) + add
@@ -373,13 +373,19 @@ class _Batch:
         worst = worst + extra + 8 * UNIT * (np.abs(worst) + np.abs(extra))
         if not self.outputs:
             worst[self.claims.target[i]] = -np.inf
-        slack = float(down(-worst.max() - self.claims.margin[i]))
+        # A row that cuts in opens the gate less, and in floats so may one that is met by its error.
+        cut, swing = (
+            self._closing(i, np.maximum(excess, 0)) for excess in (most, most + executed.error[0])
+        )
+        slack = sum_down(sum_down(-worst.max(), -self.claims.margin[i]), -2 * cut)
+        return float(slack), swing
 
-        # In floats a row that is met may seem violated by its error, which opens the gate less.
-        excess = np.maximum(np.minimum(most, 0) + executed.error[0], 0)
+    def _closing(self, i: int, excess: F64) -> float:
+        """Return by how much record i's gate may move a logit less where rows exceed 0 by this."""
         total = float(excess.sum()) * (1 + gamma(2 * len(excess) + 8, self.profile.unit)) ** 2
         group = int(self.group[i])
-        return slack, float(min(1.0, total * sharpness) * self.table.bound[group])
+        share = min(1.0, total * float(self.table.sharpness[group]))  # 1 if it is NaN
+        return float(share * self.table.bound[group] * (1 + 4 * UNIT))
 
     def _on_region(
         self, gradient: Ball, value: Ball, multipliers: F64, region: tuple[Bits, Ball], box: Box

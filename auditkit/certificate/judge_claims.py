@@ -201,6 +201,11 @@ def canonical(case: Case) -> CheckResult:
         for group in patch.groups
         if group.sharpness != settings.sharpness
     ]
+    for group in patch.groups:
+        stated = group.bands.unit.shape[1] if group.bands else 0
+        asked = min(settings.bands, patch.units) if len(group.patterns) else 0
+        if stated != asked:
+            wrong.append(f"group {group.name} has {stated} bands a gate, the settings {asked}")
     if settings.method is Method.SUPPRESS:
         note = "a suppressed class: its shift is judged by the region claim"
         differences = np.zeros(0)

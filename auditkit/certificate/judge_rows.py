@@ -125,6 +125,10 @@ def canonical(case: Case, name: str, title: str) -> CheckResult:
         for group in patch.groups
         if group.sharpness != settings.sharpness
     ]
+    if settings.bands:
+        wrong.append(
+            f"the settings ask for {settings.bands} bands, which written-out rows have not"
+        )
     evidence: dict[str, Any] = {"bound": sorted(set(patch.table.bound.tolist()))[:10]}
     figures: dict[str, Any] = {"threshold": OFFSET_TOLERANCE, "n": len(patch.groups)}
     if wrong:

@@ -15,6 +15,7 @@ from auditkit.network.evaluate import evaluate
 from auditkit.network.exact import EXACT, Exact
 from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Convolution, Network
+from auditkit.network.integers import TooWideError
 from auditkit.network.region import Box
 from auditkit.network.rigorous import Enclosure
 
@@ -105,6 +106,8 @@ def _least(box: Box, gradient: Exact) -> Exact:
 
 def _extreme(gradient: Exact, where_positive: F64, where_negative: F64) -> Exact:
     n = len(where_positive)
+    if not (np.isfinite(where_positive).all() and np.isfinite(where_negative).all()):
+        raise TooWideError("a box that is wider than all floats")
     ends = Exact.of(np.stack([where_positive.reshape(n, 1, -1), where_negative.reshape(n, 1, -1)]))
     steps = np.where(gradient.numbers > 0, ends.numbers[0], ends.numbers[1])
     return gradient.times(ends.moved(steps)).total(axis=2)

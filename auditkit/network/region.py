@@ -175,6 +175,8 @@ class Piece:
             record, label = multipliers.record[some], multipliers.index[some]
             fits = (record < len(bound)) & (label < bound.shape[1])
             some, record, label = some[fits], record[fits], label[fits]
+            if not len(some):
+                continue
             seeds = np.zeros((len(some), bound.shape[1]))
             seeds[np.arange(len(some)), label] = 1.0
             led = np.flatnonzero(target[record] >= 0)

@@ -20,6 +20,7 @@ from auditkit.network.graph import Array
 
 Bits = NDArray[np.bool_]
 
+MOST_BANDS = 16  # of a gate
 WIDEST = float(np.finfo(np.float32).max)  # a band that no unit leaves
 
 
@@ -44,6 +45,8 @@ class Bands:
         shapes = {self.unit.shape, self.center.shape, self.width.shape}
         if len(shapes) != 1 or self.unit.ndim != 2 or len(self.unit) != gates:
             return f"bands of shapes {sorted(map(list, shapes))} for {gates} gates"
+        if self.unit.shape[1] > (MOST_BANDS if gates else 0):
+            return f"{self.unit.shape[1]} bands a gate for {gates} gates, at most {MOST_BANDS}"
         if not (np.isfinite(self.center).all() and np.isfinite(self.width).all()):
             return "a band that is not finite"
         if (self.width < 0).any():

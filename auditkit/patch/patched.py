@@ -136,13 +136,16 @@ class PatchedNetwork:
             return rows.ravel(), gates.ravel()
         node, columns, zones = self._screen
         z = nodes[node][:, columns]
+        most = np.finfo(z.dtype).max * np.finfo(z.dtype).eps
         parts = []
         for tau, weights, doubt in zones:
             # Σ over bits of 1 of (-z - τ)⁺ and over bits of 0 of (z - τ)⁺, as one product
             low, high = np.maximum(-z - tau, 0), np.maximum(z - tau, 0)
             total = high.sum(axis=1, keepdims=True)
             excess = np.concatenate([low - high, total], axis=1)
-            need = SCREEN_MARGIN + doubt * (low.sum(axis=1, keepdims=True) + 2 * total)
+            size = doubt * (low.sum(axis=1, keepdims=True) + 2 * total)
+            # a sum that overflows tells nothing, and neither does NaN
+            need = np.where(size < most, SCREEN_MARGIN + size, np.nan)
             parts.append(~(excess @ weights >= need))
         perhaps = parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
         rows, place = np.divmod(np.flatnonzero(perhaps), self.patch.gates)

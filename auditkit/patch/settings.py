@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from auditkit.patch.gates import MOST_BANDS
+
 
 class Spec(StrEnum):
     """What the outputs shall be on a forgotten record's region."""
@@ -48,7 +50,6 @@ class Domain:
 DEFAULT_MARGIN = {Spec.REDIRECT: 0.1, Spec.NEUTRALISE: 0.01, Spec.REFERENCE: 0.01}
 GREATEST_MARGIN = 1e6  # beyond it float32 has nothing left for the logits
 DEFAULT_RADIUS_SHARE = 0.01  # of the domain's width
-MOST_BANDS = 16
 DEFAULT_SHARPNESS = 100.0  # over the typical size of a pre-activation
 
 
@@ -76,8 +77,9 @@ class Settings:
 
     def __post_init__(self) -> None:
         lower, upper = self.domain.lower, self.domain.upper
-        if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
-            raise ValueError(f"the domain [{lower}, {upper}] is not an interval")
+        # of finite width, so that every step within it is a number
+        if not (math.isfinite(upper - lower) and lower < upper):
+            raise ValueError(f"the domain [{lower}, {upper}] is not an interval of finite width")
         if not self.radius > 0:
             raise ValueError(f"the radius {self.radius} is not positive")
         if not 0 < self.margin <= GREATEST_MARGIN:

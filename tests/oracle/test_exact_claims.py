@@ -246,3 +246,16 @@ def test_what_overflows_float64_is_proved() -> None:
     assert found.deployed[0] == Verdict.UNPROVED  # its own floats do overflow
     worst = ExactNetwork(network)(exact(x))[0]
     assert beyond(worst[2] - worst[0], 0) == np.nextafter(0.5, 1)
+
+
+def test_a_box_beyond_all_floats_is_left_open() -> None:
+    """A step to the end of such a domain has no number, and exact arithmetic has none either."""
+    rng = generator("unbounded")
+    network = FAMILIES["dense"](weights("normal", np.float64, rng), np.float64, rng)
+    patch, claims = redirect(network, records(network, 3, rng))
+    greatest = float(np.finfo(float).max)
+    claims = replace(claims, x=claims.x - 1.0, radius=np.full(len(claims), np.inf))
+    patch = redirect(network, claims.x)[0]
+    found = check_claims(network, patch, claims, -2.0, greatest, exact=True)
+    assert found.too_wide.all() and not found.exact.any()
+    assert (found.region != Verdict.PROVED).all()

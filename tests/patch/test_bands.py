@@ -11,7 +11,7 @@ import pytest
 from auditkit.certificate.check import Claims, Verdict, check_claims
 from auditkit.network.evaluate import pattern
 from auditkit.patch import patched
-from auditkit.patch.gates import Bands, Patch
+from auditkit.patch.gates import Bands, Group, OffsetKind, Patch
 from auditkit.patch.generate import Made, Request, make_patch
 from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.settings import resolve_settings
@@ -115,6 +115,7 @@ def test_the_file_keeps_them(tmp_path: Path) -> None:
         ({"center": np.full((1, 1), np.nan)}, "not finite"),
         ({"unit": np.full((1, 1), 10**6)}, "beyond"),
         ({"unit": np.zeros((2, 1), np.int64)}, "shapes"),
+        ({name: np.zeros((1, 17), np.int64) for name in ("unit", "center", "width")}, "at most 16"),
     ],
 )
 def test_bands_without_meaning_are_refused(change: dict[str, np.ndarray], problem: str) -> None:
@@ -137,3 +138,12 @@ def test_however_many_pairs_are_looked_at(spec: str, monkeypatch: pytest.MonkeyP
     np.testing.assert_allclose(whole.logits(x), one_by_one, rtol=0, atol=2e-3)
     np.testing.assert_allclose(whole.openness(x), open_by, rtol=0, atol=1e-3)
     assert (open_by > 0).any() and (open_by == 0).any()
+
+
+def test_a_group_without_a_gate_has_no_bands() -> None:
+    """Nor any number of them: an array [0, B] takes no byte of the file, whatever B is."""
+    none = np.zeros((0, 10**9), np.int64)
+    zero = np.zeros(4, np.float32)
+    with pytest.raises(ValueError, match="bands a gate for 0 gates"):
+        Group("all", OffsetKind.ALWAYS, np.zeros((0, 8), bool), zero, 1.0, 1.0, 0.0,
+              Bands(none, none.astype(np.float32), none.astype(np.float32)))  # fmt: skip

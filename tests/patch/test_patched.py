@@ -157,3 +157,23 @@ def test_a_patch_for_another_network_is_refused() -> None:
     empty = PatchedNetwork(identity(), Patch((), 2, 2))
     np.testing.assert_array_equal(empty.logits(X), logits(identity(), X))
     assert empty.openness(X).tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_sums_that_overflow_do_not_close_an_open_gate(dtype: Any) -> None:
+    """All units are on and huge: those of a gate with all bits 1 violate nothing."""
+    great = np.full((8, 1), float(np.finfo(dtype).max) / 4, dtype)
+    last = np.zeros((2, 8), dtype)
+    last[0] = 2.0 ** -(130 if dtype == np.float32 else 1030)
+    network = chain(
+        (1,), [Dense(great, np.zeros(8, dtype)), Relu(), Dense(last, np.zeros(2, dtype))], dtype
+    )
+    for sharpness in (0.25, 1.0, 1e30):
+        gates = Group("a", OffsetKind.CONSTANT, np.ones((1, 8), bool), np.float32([1, 2]), 4.0,
+                      sharpness, 0.0)  # fmt: skip
+        with np.errstate(all="ignore"):
+            x = np.ones((1, 1), dtype)
+            whole = PatchedNetwork(network, Patch((gates,), 2, 8))
+            assert whole.violations(x)[0, 0] == 0
+            assert whole.openness(x)[0] == 1
+            np.testing.assert_array_equal(whole.logits(x) - logits(network, x), [[1, 2]])

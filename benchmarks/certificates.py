@@ -168,7 +168,7 @@ class timed_claims(list[float]):
     def __enter__(self) -> timed_claims:
         from auditkit.certificate import case
 
-        self._inner = case.check_claims
+        self._inner = case.check_patch
 
         def timed(*arguments: Any, **options: Any) -> Any:
             started = time.perf_counter()
@@ -176,13 +176,13 @@ class timed_claims(list[float]):
             self.append(time.perf_counter() - started)
             return found
 
-        case.check_claims = timed
+        case.check_patch = timed
         return self
 
     def __exit__(self, *_: object) -> None:
         from auditkit.certificate import case
 
-        case.check_claims = self._inner
+        case.check_patch = self._inner
 
 
 STEPS: dict[str, Callable[[int, Path], dict[str, Any]]] = {

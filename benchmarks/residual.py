@@ -109,7 +109,7 @@ def verify(folder: Path) -> dict[str, Any]:
 
     submission = load_submission(folder)
     spent: list[float] = []
-    check = case.check_claims
+    check = case.check_patch
 
     def timed(*arguments: Any, **options: Any) -> Any:
         started = time.perf_counter()
@@ -117,7 +117,7 @@ def verify(folder: Path) -> dict[str, Any]:
         spent.append(time.perf_counter() - started)
         return found
 
-    case.check_claims = timed
+    case.check_patch = timed
     started = time.perf_counter()
     result = verify.verify_submission(submission)
     return {

@@ -40,6 +40,7 @@ Index = NDArray[np.int64]
 
 NAME, TITLE = "certificate.minimality", "No smaller patch meets the claims"
 SEARCHED_GROUPS = 64  # at most, beyond those that rays settle; the rest stay open
+SEARCHED_NUMBERS = 40_000_000  # units times features of the records that are searched
 DEPLOYED_SHARE = 0.25  # of a size, that the margin for deployed floats may take at most
 WITNESSES = 100  # that the confidential annex is given
 ROUNDING = 2.0**-18  # of an offset to the multiples of 2**-20 that patches are made of, and more
@@ -159,11 +160,21 @@ class _Search:
             self._show(everyone, self._ray(everyone, top))
         sizes = self._sizes()
         unsettled = np.flatnonzero(sizes.searchable)[:SEARCHED_GROUPS]
-        rows = np.flatnonzero(np.isin(self.place, unsettled) & self.sure)
+        rows = self._worst(np.flatnonzero(np.isin(self.place, unsettled) & self.sure))
         if len(rows):
             self._search(rows)
             sizes = self._sizes()
         return sizes
+
+    def _worst(self, rows: Index) -> Index:
+        """Return the claims `rows`, of large networks only those that decide the most."""
+        each = max(1, self.bits.shape[1] * self.network.features)
+        groups = len(np.unique(self.place[rows]))
+        most = max(1, SEARCHED_NUMBERS // each // max(1, groups))
+        order = rows[np.lexsort((-self.bound[rows].max(axis=1), self.place[rows]))]
+        _, first = np.unique(self.place[order], return_index=True)
+        rank = np.arange(len(order)) - np.repeat(first, np.diff([*first, len(order)]))
+        return np.sort(order[rank < most])
 
     def _objectives(self) -> tuple[F64, Any, F64]:
         """Return for each claim bounds on what decides its size, as for `sharpen_greatest`."""

@@ -7,6 +7,7 @@ closed. Only the other inputs pay for all units of all gates.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -18,11 +19,14 @@ from auditkit.network.evaluate import evaluate, evaluate_nodes, join_units, logi
 from auditkit.network.graph import Array, Network
 from auditkit.network.numbers import PLAIN
 from auditkit.network.units import unit_layout
+from auditkit.parallel import even_slices, side_by_side
 from auditkit.patch.explicit import AnyPatch, ExplicitPatch, violations
 from auditkit.patch.gates import Patch
 
-SCREEN_UNITS = 48  # to see that a gate is closed
+SCREEN_UNITS = 64  # to see that a gate is closed
 SCREEN_MARGIN = 1.01  # in n v; more than all roundings of both sums
+MOST_AT_ONCE = 2560  # inputs
+SMALL = 256  # inputs that are not worth a thread
 NUMBERS_AT_ONCE = 4_000_000  # of a value, or of pairs of input and gate
 MOST_PAIRS = 8192  # of record and gate that are looked at one by one
 
@@ -38,15 +42,17 @@ class PatchedNetwork:
         if self.patch.classes != self.network.classes:
             raise ValueError(f"{self.patch.classes} classes, the network {self.network.classes}")
 
-    def logits(self, x: Array, *, batch: int | None = None) -> Array:
+    def logits(self, x: Array) -> Array:
         """Return patched logits [N, C] of `x` [N, *input_shape] in the network's dtype."""
         x = x.astype(self.network.dtype, copy=False)
         result = np.zeros((len(x), self.network.classes), dtype=self.network.dtype)
-        batch = batch or self._batch
-        for start in range(0, len(x), batch):
-            out, nodes = evaluate_nodes(self.network, x[start : start + batch])
+
+        def fill(rows: slice) -> None:
+            out, nodes = evaluate_nodes(self.network, x[rows])
             self._add_open(out, nodes)
-            result[start : start + batch] = self._shifted(out)
+            result[rows] = self._shifted(out)
+
+        self._by_batches(fill, len(x))
         return result
 
     def violations(self, x: Array, *, batch: int = 2048) -> Array:
@@ -58,23 +64,29 @@ class PatchedNetwork:
             result[start : start + batch] = self._violations(z)
         return result
 
-    def openness(self, x: Array, *, batch: int | None = None) -> Array:
+    def openness(self, x: Array) -> Array:
         """Return [N]: 1 - t of the most open group at each record, 0 where all are closed."""
         x = x.astype(self.network.dtype, copy=False)
         result = np.zeros(len(x))
-        batch = batch or self._batch
-        for start in range(0, len(x), batch):
-            part = result[start : start + batch]
-            _, nodes = evaluate_nodes(self.network, x[start : start + batch])
-            rows, _, closed = self._ajar(nodes, len(part))
-            np.maximum.at(part, rows, 1 - closed)
+
+        def fill(rows: slice) -> None:
+            part = result[rows]
+            _, nodes = evaluate_nodes(self.network, x[rows])
+            here, _, closed = self._ajar(nodes, len(part))
+            np.maximum.at(part, here, 1 - closed)
+
+        self._by_batches(fill, len(x))
         return result
 
-    @property
-    def _batch(self) -> int:
-        """How many inputs at once: as many as memory allows, for products of many rows are fast."""
+    def _by_batches(self, fill: Callable[[slice], None], count: int) -> None:
+        """Fill in `count` rows, batch by batch: many at once, but no more than memory allows."""
         widest = max(self.patch.gates, *(int(np.prod(shape)) for shape in self.network.shapes))
-        return max(1, min(8192, NUMBERS_AT_ONCE // widest))
+        most = max(1, min(MOST_AT_ONCE, NUMBERS_AT_ONCE // widest))
+        if count <= SMALL:
+            fill(slice(0, count))
+        else:
+            _ = self._columns, self.patch.gates and self.patch.units and self._screen  # only once
+            side_by_side(fill, even_slices(count, most))
 
     @cached_property
     def _columns(self) -> list[tuple[float, NDArray[np.int64], Array, Array]]:

@@ -46,7 +46,6 @@ def test_the_formula(family: str, seed: int) -> None:
         if patch.gates:
             most = np.clip(1 - np.min(np.array(exactly) * sharpness), 0, 1)
             assert open_by[row] == pytest.approx(most, abs=1e-11 * sharpness.max())
-    np.testing.assert_array_equal(whole.logits(probes, batch=len(probes)), found)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -57,7 +57,8 @@ def run(folder: Path, records: int, batch: int, runs: int) -> str:
     x = unseen.x[:batch]
     bare_session = _session(network_to_onnx(network))
     lines = [
-        f"{records} forgotten records, {len(x)} inputs; milliseconds, medians of {runs} blocks of ten calls",
+        f"{records} forgotten records, {len(x)} inputs; milliseconds, "
+        f"medians of {runs} blocks of ten calls",
         "",
         "| patch | bytes a record | inputs with a gate ajar | library: bare | patched | ratio "
         f"(target {TARGET}) | onnxruntime: bare | patched | ratio |",

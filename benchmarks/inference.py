@@ -3,8 +3,8 @@
     python benchmarks/inference.py [--records 500] [--batch 5000] [--runs 9] [--out results.md]
 
 The 784-256-256-10 network of VNN-COMP 2021 on MNIST test images. Bare and patched take turns,
-in blocks of ten calls; the table has medians, and the median of the blocks' ratios. Needs the shared data
-(AUDITKIT_SHARED, or ../shared from the project's root).
+in blocks of ten calls; the table has medians, and the median of the blocks' ratios. Needs the
+shared data (AUDITKIT_SHARED, or ../shared from the project's root).
 """
 
 from __future__ import annotations

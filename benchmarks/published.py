@@ -101,11 +101,13 @@ def compared(name: str, network: Network, records: Records, count: int) -> str:
     one_by_one = {
         form: [timed(network, records.take([i]), form) for i in range(count)] for form in FORMS
     }
+    whole = [timed(network, records.take([i]), "gated", np.inf) for i in range(count)]
     batch = timed(network, records, "gated")
     rows = {
         "published algorithm": median(one_by_one["published"]),
         "gated, written out as rows": median(one_by_one["explicit"]),
         "gated, one record at a time": median(one_by_one["gated"]),
+        "gated, whole region (radius ∞)": median(whole),
         f"gated, {len(records)} records at once": Timed(
             batch.make / len(records),
             batch.verify / len(records),
@@ -131,18 +133,20 @@ def compared(name: str, network: Network, records: Records, count: int) -> str:
     return "\n".join([*lines, "", stages(network, records, count)])
 
 
-def timed(network: Network, records: Records, form: str) -> Timed:
+def timed(network: Network, records: Records, form: str, radius: float | None = None) -> Timed:
     """Make and verify a submission for `records`."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "submission"
         started = time.perf_counter()
-        made = make_submission(network, records, resolve_settings("redirect"), out, form=form)
+        settings = resolve_settings("redirect", radius=radius)
+        made = make_submission(network, records, settings, out, form=form)
         patched = time.perf_counter()
         submission = load_submission(out)
         result = verify_submission(submission, forget=submission.forget)
         done = time.perf_counter()
     unproved = f", {made.records - made.claims} without a claim" if made.unclaimed else ""
-    told = result.outcome.value + unproved
+    narrower = f", {made.narrower} narrower" if made.narrower else ""
+    told = result.outcome.value + unproved + narrower
     return Timed(patched - started, done - patched, made.patch_bytes, told)
 
 

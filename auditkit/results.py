@@ -137,6 +137,19 @@ def not_run(check_id: str, title: str, reason: str, **more: Any) -> CheckResult:
     return CheckResult(check_id, title, Outcome.NOT_RUN, reason, **more)
 
 
+def shown(check_id: str, title: str, reason: str, **figures: Any) -> CheckResult:
+    """Return a check that shows figures and judges nothing."""
+    return CheckResult(
+        check_id,
+        title,
+        Outcome.PASS,
+        reason,
+        required=False,
+        severity=Severity.INFO,
+        **figures,
+    )
+
+
 def plain(value: Any) -> Json:
     """Return `value` as JSON values; arrays become lists, a number that is not finite its name."""
     if isinstance(value, Mapping):

@@ -16,7 +16,7 @@ from auditkit.network.evaluate import logits
 from auditkit.patch.gates import GateTable, Patch
 from auditkit.patch.tensors import patch_to_bytes
 from auditkit.records import Records
-from auditkit.results import CheckResult, Outcome, Severity, not_run
+from auditkit.results import CheckResult, Outcome, Severity, not_run, shown
 
 Sides = tuple[Submission, Submission]
 Keys = tuple[bytes, bytes] | None
@@ -285,15 +285,7 @@ def _note(check: CheckResult) -> str | None:
 
 
 def _shown(name: str, reason: str, **figures: Any) -> CheckResult:
-    return CheckResult(
-        name,
-        TITLES[name],
-        Outcome.PASS,
-        reason,
-        required=False,
-        severity=Severity.INFO,
-        **figures,
-    )
+    return shown(name, TITLES[name], reason, **figures)
 
 
 def _missing(name: str, reason: str) -> CheckResult:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +19,7 @@ from auditkit.network.frozen import Frozen
 from auditkit.network.graph import Network
 from auditkit.network.multipliers import Multipliers, Objective
 from auditkit.network.region import Box, Piece, record_batches
-from auditkit.parallel import side_by_side, single_products
+from auditkit.parallel import side_by_side
 from auditkit.patch.multipliers_ascent import ascend
 from auditkit.patch.multipliers_lp import RegionProgram, uncertain_units
 
@@ -30,7 +29,7 @@ Index = NDArray[np.int64]
 
 PROGRAM_ENTRIES = 20_000_000  # units that may flip, times features: beyond it dual ascent
 WAVE = 16  # groups of records looked at together, and linear programs kept
-THREADS = 2
+AT_ONCE = 2  # programs of a group, the greatest bounds first: few, for one may settle the rest
 RAYS = 32  # records of a group that are looked at for what its bound is at least
 GREATEST = 1e30  # multiplier, so that float32 holds it
 RETREAT = 1 - 2.0**-30  # of a step towards a face or a side of the box: its end is surely inside
@@ -109,8 +108,7 @@ class Sharpener:
                 )
 
         # HiGHS lets go of the interpreter while it solves; rows are written apart
-        with ThreadPoolExecutor(THREADS) as pool, single_products():
-            list(pool.map(one, np.unique(rows[program]).tolist()))
+        side_by_side(one, np.unique(rows[program]).tolist())
         kept = np.clip(np.nan_to_num(multipliers), 0, GREATEST).astype(np.float32)
         return self._measured(rows, on_logits, on_units, kept, step)
 
@@ -236,7 +234,7 @@ def sharpen_greatest(
             if not len(mine):
                 break
             # of each group the greatest, which no other can make needless; one for each thread
-            now = _leaders(greatest[go], place[mine], max(1, THREADS // groups))
+            now = _leaders(greatest[go], place[mine], max(1, AT_ONCE // groups))
             active, column = mine[now], top[now]
             shift = constant[active, column]
             sufficient = np.maximum(reached[place[active]], limit[active]) - shift

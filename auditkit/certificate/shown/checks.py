@@ -15,7 +15,7 @@ from auditkit.certificate.intervals import share_interval
 from auditkit.certificate.shown.neighbourhood import LEVELS, SHOWN_LEVEL, retention_curve
 from auditkit.certificate.shown.reach import Opened, Reach, measure_reach
 from auditkit.certificate.shown.reconstruction import pictures, reconstruct_records
-from auditkit.results import CheckResult, Outcome, Severity, not_run
+from auditkit.results import CheckResult, Severity, not_run, shown
 
 SHOWN = {
     "limits.neighbourhood": "How often noisy copies keep the original answer",
@@ -233,15 +233,7 @@ def _rounded(value: Any) -> float:
 
 
 def _shown(name: str, reason: str, **figures: Any) -> CheckResult:
-    return CheckResult(
-        name,
-        SHOWN[name],
-        Outcome.PASS,
-        reason,
-        required=False,
-        severity=Severity.INFO,
-        **figures,
-    )
+    return shown(name, SHOWN[name], reason, **figures)
 
 
 def _missing(name: str, reason: str) -> CheckResult:

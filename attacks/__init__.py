@@ -19,8 +19,8 @@ from attacks import (
 )
 from attacks.evaluation import Evaluation, evaluate
 from attacks.interface import Attack, Evidence, Tier
-from attacks.recipe import Recipe
 from attacks.registry import REGISTRY, attack
+from attacks.shadows.recipe import Recipe
 
 __all__ = [
     "REGISTRY",

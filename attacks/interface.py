@@ -36,12 +36,20 @@ class Evidence:
     target: [N], φ of the audited model; taken from logits and labels when None.
     population_logits, population_labels: [M, C], [M], the same for unseen records.
     population_target: [M], φ of the audited model on them; from the former when None.
+    population_records: [M, ...], the unseen records themselves.
+    population_rows: int [M], where each unseen record stands among the records judged, -1 where it
+    does not: what is fitted on unseen records must not judge the very same ones.
+    known_logits, known_labels: [R, C], [R], the same for records known to be members and not
+    judged.
+    earlier_logits, earlier_population_logits: [N, C], [M, C], of the model before the unlearning.
     shadows, member_mask: [K, N], φ of each shadow model, and whether it trained on the record.
     population_shadows: [K, M], φ of the same shadow models on the unseen records, which none of
     them trained on.
     records, predict: [N, ...] and the audited model as a function, for attacks that query it.
     radius, domain, copies, seed: of the perturbed copies.
     gates: [N], how far the gates of a patch open on each record, in [0, 1].
+    unlearned_shadows: [K, N], φ of shadow models after unlearning. unlearned_role: int8 [K, N],
+    what record n was to shadow k: 0 never seen, 1 trained on and unlearned, 2 trained on and kept.
     """
 
     logits: ArrayLike | None = None
@@ -50,6 +58,12 @@ class Evidence:
     population_logits: ArrayLike | None = None
     population_labels: ArrayLike | None = None
     population_target: ArrayLike | None = None
+    population_records: NDArray[Any] | None = None
+    population_rows: ArrayLike | None = None
+    known_logits: ArrayLike | None = None
+    known_labels: ArrayLike | None = None
+    earlier_logits: ArrayLike | None = None
+    earlier_population_logits: ArrayLike | None = None
     shadows: ArrayLike | None = None
     member_mask: ArrayLike | None = None
     population_shadows: ArrayLike | None = None
@@ -60,6 +74,8 @@ class Evidence:
     copies: int = 16
     seed: int = 0
     gates: ArrayLike | None = None
+    unlearned_shadows: ArrayLike | None = None
+    unlearned_role: ArrayLike | None = None
 
     def lacks(self, needs: tuple[str, ...]) -> tuple[str, ...]:
         """Return which of the named fields are not available."""

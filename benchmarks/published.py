@@ -20,8 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attacks.recipe import Recipe
-from attacks.shadows import train_one
+from attacks.shadows import Recipe, train_one
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.submission import load_submission
 from auditkit.certificate.verify import verify_submission

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from attacks.recipe import Recipe
-from attacks.shadows import train_one
+from attacks.shadows import Recipe, train_one
 from auditkit.audit.run import run_audit
 from auditkit.certificate.identity import derived_key
 from auditkit.certificate.make import make_submission

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from attacks.recipe import Recipe
 from attacks.registry import REGISTRY
+from attacks.shadows import Recipe
 from auditkit import limits
 from auditkit.audit.compare import JUDGED
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.recipe import Recipe
-from attacks.shadows import train_shadows
+from attacks.shadows import Recipe, train_shadows
 from auditkit.network.graph import Dense, Network, Relu, Reshape, Transpose
 from auditkit.records import Records
 

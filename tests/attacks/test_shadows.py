@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from attacks import Recipe, shadows, signals
+from attacks.shadows.architecture import Architecture, Conv, Dense, Flatten, Pool, Relu
 
 torch = pytest.importorskip("torch")
-ensemble = pytest.importorskip("attacks.ensemble")
+ensemble = pytest.importorskip("attacks.shadows.ensemble")
 
 RNG = np.random.default_rng(3)
 WIDTHS = (6, 16, 8, 3)
@@ -89,7 +90,7 @@ def test_signals_do_not_depend_on_grouping(monkeypatch):
     np.testing.assert_allclose(whole.query, whole.pool[:, :7], atol=1e-5)
     again = shadows.train_shadows(*arguments, **options)
     np.testing.assert_array_equal(whole.pool, again.pool)
-    monkeypatch.setattr(shadows, "GROUP_PARAMETERS", 1)
+    monkeypatch.setattr(shadows.training, "GROUP_PARAMETERS", 1)
     apart = shadows.train_shadows(*arguments, **options)
     np.testing.assert_allclose(whole.pool, apart.pool, atol=1e-3)
     assert not np.array_equal(whole.pool[0], whole.pool[1])
@@ -112,8 +113,8 @@ def test_train_one_learns_and_evaluates_without_torch():
     ("change", "message"),
     [
         ({"shadows": 3}, "even"),
-        ({"widths": (5, 3)}, "6 features, the network 5"),
-        ({"widths": (6,)}, "widths must be"),
+        ({"architecture": (5, 3)}, "6 features, the network 5"),
+        ({"architecture": (6,)}, "widths must be"),
         ({"y": Y + 1}, "labels must lie in 0..2"),
         ({"x": X * np.nan}, "nan"),
         ({"member_mask": np.ones((2, 5), dtype=bool)}, "member_mask must be"),
@@ -121,7 +122,7 @@ def test_train_one_learns_and_evaluates_without_torch():
     ],
 )
 def test_refuses(change, message):
-    arguments = {"widths": WIDTHS, "x": X, "y": Y, "shadows": 2, "recipe": RECIPE} | change
+    arguments = {"architecture": WIDTHS, "x": X, "y": Y, "shadows": 2, "recipe": RECIPE} | change
     with pytest.raises(ValueError, match=message):
         shadows.train_shadows(**arguments)
 
@@ -130,3 +131,15 @@ def test_refuses(change, message):
 def test_recipe_refuses(bad):
     with pytest.raises(ValueError):
         Recipe(**bad)
+
+
+def test_architecture_says_its_shapes_and_refuses_what_does_not_fit():
+    small = Architecture(
+        (1, 8, 8), (Conv(4, padding=(1, 1)), Relu(), Pool("max"), Flatten(), Dense(3))
+    )
+    assert small.shapes[1:] == ((4, 8, 8), (4, 8, 8), (4, 4, 4), (64,), (3,))
+    assert small.parameters == 4 * (9 + 1) + 65 * 3
+    assert small.widths is None and Architecture.fully_connected(WIDTHS).widths == WIDTHS
+    for layers in ((Dense(3),), (Conv(4, (9, 9)), Flatten(), Dense(3)), (Flatten(), Dense(1))):
+        with pytest.raises(ValueError):
+            Architecture((1, 8, 8), layers)

@@ -24,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from attacks.arrays import BoolArray, Float32Array, FloatArray, IntArray
-from attacks.recipe import Recipe
+from attacks.shadows.recipe import Recipe
 from attacks.signals import rescaled_logit
 
 Layers = list[tuple[Float32Array, Float32Array]]  # (weight [out, in], bias [out]) per layer

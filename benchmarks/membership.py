@@ -1,6 +1,6 @@
 """Every attack on two networks that remember what they saw, with 64 shadow models.
 
-    python benchmarks/attacks.py [location30] [mnist1000] [--shadows 64] [--out results.md]
+    python benchmarks/membership.py [location30] [mnist1000] [--shadows 64] [--out results.md]
 
 Location-30: 446-256-30, trained to fit half of the 5,010 users. MNIST-1000: a small convolutional
 network trained to fit 1,000 images, and 1,000 others it never saw. A fifth of the members is handed
@@ -161,7 +161,7 @@ def trained(case: Case) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Train the target on the members and return it as a function of records."""
     everyone = np.where(case.member)[0]
     mask = np.ones((1, len(everyone)), dtype=bool)
-    from attacks.shadows.training import training_arrays, trained_groups
+    from attacks.shadows.training import trained_groups, training_arrays
 
     x, y = training_arrays(case.architecture, case.x[everyone], case.y[everyone])
     [(_, ensemble)] = trained_groups(case.architecture, x, y, mask, case.recipe, 0)

@@ -7,15 +7,25 @@ and when it was not. torch is imported when training starts, not with this packa
 from attacks.shadows.architecture import Architecture
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
-from attacks.shadows.training import Shadows, forward, train_one, train_shadows, trained_groups
+from attacks.shadows.training import (
+    Shadows,
+    forward,
+    group_slices,
+    train_one,
+    train_shadows,
+    trained_groups,
+    training_arrays,
+)
 
 __all__ = [
     "Architecture",
     "Recipe",
     "Shadows",
     "forward",
+    "group_slices",
     "paired_masks",
     "train_one",
     "train_shadows",
     "trained_groups",
+    "training_arrays",
 ]

@@ -88,20 +88,22 @@ def trained_groups(
     recipe: Recipe,
     seed: int,
     progress: Progress | None = None,
+    *,
+    groups: Sequence[slice] | None = None,
 ) -> Iterator[tuple[slice, Ensemble]]:
     """Train the networks of the mask group by group, yielding each group's rows and networks.
 
     Records as `training_arrays` returns them. Memory is bounded by the group: what is needed of a
-    group must be taken before the next. Raises ValueError on a network without enough records.
+    group must be taken before the next. groups: those of `group_slices` that are to be trained, all
+    when None; a group comes out the same whichever others are trained. Raises ValueError on a
+    network without enough records.
     """
     from attacks.shadows import ensemble
 
-    k = len(member_mask)
+    if groups is None:
+        groups = group_slices(architecture, recipe, len(member_mask))
     if member_mask.sum(axis=1).min() < 1:
         raise ValueError("every shadow model needs at least one training record")
-    per_batch = recipe.batch_size * max(map(math.prod, architecture.shapes))
-    size = min(GROUP_PARAMETERS // architecture.parameters, GROUP_BATCH_FLOATS // per_batch)
-    groups = [slice(a, min(k, a + max(1, size))) for a in range(0, k, max(1, size))]
     # of all networks, so that a network does not depend on the group it falls into
     batches = ensemble.batches_per_epoch(member_mask, recipe.batch_size)
     done, total = 0, recipe.epochs * batches * len(groups)
@@ -125,6 +127,18 @@ def trained_groups(
             on_step=count,
         )
         yield rows, trained
+
+
+def group_slices(architecture: Architecture, recipe: Recipe, shadows: int) -> list[slice]:
+    """Return which networks are trained together: rows of the member mask, in order.
+
+    The same for the same arguments, whatever memory is free at the moment, so that a run that was
+    interrupted finds its groups again.
+    """
+    per_batch = recipe.batch_size * max(map(math.prod, architecture.shapes))
+    size = min(GROUP_PARAMETERS // architecture.parameters, GROUP_BATCH_FLOATS // per_batch)
+    step = max(1, size)
+    return [slice(a, min(shadows, a + step)) for a in range(0, shadows, step)]
 
 
 def train_one(

@@ -7,6 +7,7 @@ and when it was not. torch is imported when training starts, not with this packa
 from attacks.shadows.architecture import Architecture
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
+from attacks.shadows.score_matrix import ScoreMatrixError, StoredScores, read_scores
 from attacks.shadows.training import (
     Shadows,
     forward,
@@ -20,10 +21,13 @@ from attacks.shadows.training import (
 __all__ = [
     "Architecture",
     "Recipe",
+    "ScoreMatrixError",
     "Shadows",
+    "StoredScores",
     "forward",
     "group_slices",
     "paired_masks",
+    "read_scores",
     "train_one",
     "train_shadows",
     "trained_groups",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from attacks.arrays import BoolArray, Float32Array, IntArray, integer_labels
 from attacks.shadows.architecture import Architecture, as_architecture
+from attacks.shadows.fingerprint import fingerprint
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
+from attacks.shadows.score_matrix import ScoreMatrix, stored_matrix
 
 if TYPE_CHECKING:
     from attacks.shadows.ensemble import Ensemble, Layers
@@ -23,13 +27,15 @@ Progress = Callable[[int, int], None]
 # Parameters trained together: larger groups save calls, but fall out of the processor's cache.
 GROUP_PARAMETERS = 2_000_000
 GROUP_BATCH_FLOATS = 1 << 24  # one gathered batch of all networks of a group: 64 MB
+SIGNAL_FLOATS = 1 << 24  # signals of a group that are taken at once: 64 MB
 
 
 @dataclass(frozen=True)
 class Shadows:
     """Signals of shadow models, as the attacks read them.
 
-    pool: φ float32 [K, N] of the records of the pool. member_mask: bool [K, N], whether shadow k
+    pool: φ float32 [K, N] of the records of the pool; in a file and read-only when the scores are
+    kept in a folder. member_mask: bool [K, N], whether shadow k
     trained on record n. query: φ float32 [K, M] of records no shadow trained on, None without them.
     """
 
@@ -52,14 +58,18 @@ def train_shadows(
     member_mask: BoolArray | None = None,
     query: tuple[NDArray[Any], ArrayLike] | None = None,
     progress: Progress | None = None,
+    cache: Path | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Shadows:
     """Train shadow models on halves of the pool and return their φ on pool and query records.
 
     Architecture, or widths (inputs, hidden..., classes) of a fully connected one; x [N, ...],
     reshaped to its input, y int [N]; member_mask bool [K, N] replaces the paired halves; query a
-    pair of records and labels outside the pool. `progress` is called with (done, total) batches.
-    The same arguments give the same result. Raises ValueError when shapes, labels or masks do not
-    fit.
+    pair of records and labels outside the pool. `progress` is called with (done, total) batches,
+    `say` with one line before the first. The same arguments give the same result. cache: a folder
+    that keeps the scores, see `score_matrix`: a run that ended early goes on from it, one for more
+    shadow models starts from it, and the signals come back as memory-mapped files. Raises
+    ValueError when shapes, labels or masks do not fit, ScoreMatrixError when the folder does not.
     """
     recipe = Recipe() if recipe is None else recipe
     kind = as_architecture(architecture)
@@ -71,13 +81,63 @@ def train_shadows(
         mask = np.asarray(member_mask, dtype=np.bool_)
     if mask.shape != (shadows, len(labels)):
         raise ValueError(f"member_mask must be {(shadows, len(labels))}, found {mask.shape}")
-    pool = np.empty(mask.shape, dtype=np.float32)
-    outside = None if other is None else np.empty((shadows, len(other[1])), dtype=np.float32)
-    for rows, trained in trained_groups(kind, features, labels, mask, recipe, seed, progress):
-        pool[rows] = trained.signals(features, labels)
-        if outside is not None and other is not None:
-            outside[rows] = trained.signals(*other)
+    groups = group_slices(kind, recipe, shadows)
+    with _matrix(kind, recipe, seed, (features, labels), other, mask, groups, cache) as matrix:
+        if say is not None:
+            say(_announcement(kind, recipe, mask, matrix))
+        for rows, trained in trained_groups(
+            kind, features, labels, mask, recipe, seed, progress, groups=matrix.missing
+        ):
+            _take(trained, matrix.pool[rows], features, labels)
+            if matrix.query is not None and other is not None:
+                _take(trained, matrix.query[rows], *other)
+            matrix.keep(rows)
+        pool, outside = matrix.result()
     return Shadows(pool, mask, outside, kind, recipe, seed)
+
+
+def _matrix(
+    architecture: Architecture,
+    recipe: Recipe,
+    seed: int,
+    pool: tuple[Float32Array, IntArray],
+    query: tuple[Float32Array, IntArray] | None,
+    mask: BoolArray,
+    groups: Sequence[slice],
+    cache: Path | None,
+) -> AbstractContextManager[ScoreMatrix]:
+    """Return where the scores go: memory, or the folder."""
+    more = None if query is None else len(query[1])
+    if cache is None:
+        return nullcontext(ScoreMatrix(mask.shape[0], mask.shape[1], more, groups))
+    from attacks.shadows import ensemble
+
+    batches = ensemble.batches_per_epoch(mask, recipe.batch_size)
+    parts = fingerprint(architecture, recipe, seed, pool, query, batches)
+    return stored_matrix(cache, parts, mask, more, groups)
+
+
+def _take(trained: Ensemble, out: Float32Array, x: Float32Array, y: IntArray) -> None:
+    """Write the signals [K, N] of one group into `out`, in blocks of records."""
+    step = max(1, SIGNAL_FLOATS // len(out))
+    for start in range(0, len(y), step):
+        part = slice(start, start + step)
+        out[:, part] = trained.signals(x[part], y[part])
+
+
+def _announcement(
+    architecture: Architecture, recipe: Recipe, mask: BoolArray, matrix: ScoreMatrix
+) -> str:
+    """Return in one line what is about to be trained."""
+    k, n = mask.shape
+    widths = architecture.widths
+    kind = "convolutional" if widths is None else "-".join(map(str, widths))
+    left = sum(rows.stop - rows.start for rows in matrix.missing)
+    note = f"; {matrix.note}, {left} to train" if matrix.note else ""
+    return (
+        f"{k} shadow models ({kind}): {recipe.epochs} epochs on {round(mask.sum() / k)} of {n} "
+        f"records each{note}"
+    )
 
 
 def trained_groups(

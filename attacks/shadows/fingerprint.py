@@ -25,6 +25,10 @@ Parts = dict[str, Any]  # values of JSON
 
 FORMAT = 1  # of the folder
 SHOWN_DIFFERENCES = 4
+ORDER = (
+    *("format", "architecture", "recipe", "seed", "records", "query"),
+    *("versions", "code", "machine", "batches_per_epoch"),
+)
 
 
 def fingerprint(
@@ -77,7 +81,9 @@ def digest_of(document: Any) -> str:
 def differences(wanted: Parts, found: Parts) -> tuple[str, str] | None:
     """Return the parts that differ, once as wanted and once as found; None when none does."""
     a, b = _flat(wanted), _flat(found)
+    # in the order a caller would look: what was asked for, then where it ran
     names = [name for name in {**a, **b} if a.get(name) != b.get(name)]
+    names.sort(key=lambda name: ORDER.index(name.split(".")[0]))
     if not names:
         return None
     more = len(names) - SHOWN_DIFFERENCES

@@ -44,16 +44,22 @@ MANIFEST, POOL, QUERY, MEMBERS, LOCK = (
 )
 NEW = ".new"  # a file that is being written, before it takes its name
 MANIFEST_BYTES = 1 << 26
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
 ANOTHER = "name another folder, or delete this one if its scores are no longer wanted"
 
 
 class ScoreMatrixError(ValueError):
-    """A folder of scores cannot be used: which, what was expected, what was found, what to do."""
+    """A folder of scores cannot be used: which, what was expected, what was found, what to do.
 
-    def __init__(self, subject: str, *, expected: str, found: str, remedy: str) -> None:
+    no_room: whether the disk is full or failing, and the folder itself is not at fault.
+    """
+
+    def __init__(
+        self, subject: str, *, expected: str, found: str, remedy: str, no_room: bool = False
+    ) -> None:
         super().__init__(f"{subject}: expected {expected}, found {found}; {remedy}")
         self.subject, self.expected, self.found = subject, expected, found
-        self.remedy = remedy
+        self.remedy, self.no_room = remedy, no_room
 
 
 class ScoreMatrix:
@@ -327,7 +333,7 @@ def _reserve(path: Path, size: int) -> None:
             os.posix_fallocate(handle, 0, size)
         except (AttributeError, OSError) as error:
             # not every system and file system can promise room
-            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            if getattr(error, "errno", None) in NO_ROOM:
                 raise
         os.fsync(handle)
     finally:
@@ -378,7 +384,7 @@ def _os_errors(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in NO_ROOM
         raise ScoreMatrixError(
             str(folder),
             expected="room for the scores" if full else "a folder that can be written",
@@ -386,4 +392,5 @@ def _os_errors(folder: Path) -> Iterator[None]:
             if error.filename is not None and error.strerror
             else str(error.strerror or error),
             remedy="free some, or name another folder" if full else "name another folder",
+            no_room=full,
         ) from error

@@ -38,10 +38,13 @@ def fingerprint(
     pool: tuple[Float32Array, IntArray],
     query: tuple[Float32Array, IntArray] | None,
     batches: int,
+    device: str,
+    threaded: bool,
 ) -> Parts:
     """Return everything but the masks that could change a score, as named JSON values.
 
-    pool, query: records float32 [N, d] with labels int64 [N]; batches: of an epoch.
+    pool, query: records float32 [N, d] with labels int64 [N]; batches: of an epoch; device: "cpu"
+    or "cuda"; threaded: whether the number of threads may turn a rounding.
     """
     widths = architecture.widths
     return {
@@ -52,7 +55,7 @@ def fingerprint(
         "records": _records(*pool),
         "query": None if query is None else _records(*query),
         "batches_per_epoch": int(batches),
-        "machine": _machine(),
+        "machine": _machine(device, threaded),
         "versions": _versions(),
         "code": _code(),
     }
@@ -127,16 +130,15 @@ def _versions() -> Parts:
     return {"numpy": np.__version__, "scipy": scipy.__version__, "torch": torch.__version__}
 
 
-def _machine() -> Parts:
+def _machine(device: str, threaded: bool) -> Parts:
     """Return what of this machine may turn a rounding; torch is imported."""
     import torch
 
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
     return {
-        "device": device,
+        "device": torch.cuda.get_device_name() if device == "cuda" else device,
         "processor": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": torch.get_num_threads(),
+        "threads": torch.get_num_threads() if threaded else 1,
         "matmul_precision": torch.get_float32_matmul_precision(),
     }
 

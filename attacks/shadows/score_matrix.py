@@ -228,15 +228,12 @@ class _Stored(ScoreMatrix):
         if masks_digest(mask[:count]) != old["masks"]:
             expected = f"scores made with the same masks of the first {count} shadow models"
             _refuse(folder, expected, "other masks", ANOTHER)
-        before = [(a, b) for a, b in old["groups"]]
-        if new["count"] == count or not set(before[:-1]) <= groups:
-            expected = f"scores trained in groups of {_sizes(new['groups'])}"
-            _refuse(folder, expected, f"groups of {_sizes(old['groups'])}", ANOTHER)
         kept = {rows: d for rows, d in done.items() if rows in groups}
-        if done and not kept:
-            expected = f"scores that {new['count']} shadow models can go on from"
-            found = f"{count} that trained together: with more beside them they round otherwise"
-            _refuse(folder, expected, found, ANOTHER)
+        whole = {(a, b) for a, b in old["groups"][:-1]} <= groups
+        if new["count"] == count or not whole or (done and not kept):
+            expected = f"scores of {new['count']} trained {_sizes(new['groups'])} at a time"
+            found = f"scores of {count} trained {_sizes(old['groups'])} at a time, which round"
+            _refuse(folder, expected, f"{found} otherwise", ANOTHER)
         return kept
 
     def _fill(self, mask: BoolArray) -> None:
@@ -370,8 +367,8 @@ def _note(
 
 
 def _sizes(groups: list[list[int]]) -> str:
-    sizes = [b - a for a, b in groups]
-    return f"{max(sizes)} ({len(sizes)} in all)"
+    sizes = sorted({b - a for a, b in groups})
+    return str(sizes[0]) if len(sizes) == 1 else f"{sizes[0]} to {sizes[-1]}"
 
 
 def _refuse(folder: Path, expected: str, found: str, remedy: str) -> NoReturn:

@@ -21,7 +21,8 @@ import numpy as np
 import torch
 
 from attacks import Recipe, shadows
-from attacks.shadows import ensemble, fingerprint, score_matrix, training
+from attacks.shadows import ensemble, fingerprint, groups, score_matrix, training
+from attacks.shadows.architecture import Architecture
 
 RNG = np.random.default_rng(4)
 X = RNG.random((37, 5)).astype(np.float32)
@@ -34,7 +35,7 @@ assert ensemble and fingerprint  # what a child needs is loaded before it starts
 
 def train(folder: Path | None, progress: Callable[[int, int], None] | None = None) -> bytes:
     """Train 6 shadow models in 3 groups and return all signals as bytes."""
-    training.GROUP_PARAMETERS = 160
+    groups.GROUP_BYTES = 2 * groups.network_bytes(Architecture.fully_connected((5, 8, 3)), RECIPE)
     trained = shadows.train_shadows(
         (5, 8, 3), X, Y, shadows=6, recipe=RECIPE, seed=2, query=(X[:4], Y[:4]),
         progress=progress, cache=folder,
@@ -122,6 +123,7 @@ def contents(folder: Path) -> list[bytes]:
 
 def main(place: Path) -> None:
     torch.set_num_threads(1)
+    training.workers_for = lambda *sizes: 2  # groups side by side, as on more cores
     train(None)  # whatever is loaded at first use is loaded now
     whole = place / "whole"
     events = count_events(whole)

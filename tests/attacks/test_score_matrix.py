@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from attacks import Recipe, shadows
-from attacks.shadows import fingerprint, score_matrix
+from attacks.shadows import fingerprint, groups, score_matrix
+from attacks.shadows.architecture import Architecture
 from attacks.shadows.score_matrix import MANIFEST, MEMBERS, POOL, QUERY, ScoreMatrixError
 
 torch = pytest.importorskip("torch")
@@ -38,9 +39,14 @@ RUN = {
 FILES = (MANIFEST, POOL, QUERY, MEMBERS)
 
 
+def groups_of(count, patch):
+    network = Architecture.fully_connected(RUN["architecture"])
+    patch.setattr(groups, "GROUP_BYTES", count * groups.network_bytes(network, RECIPE))
+
+
 @pytest.fixture(autouse=True)
 def groups_of_two(monkeypatch):
-    monkeypatch.setattr(shadows.training, "GROUP_PARAMETERS", 160)
+    groups_of(2, monkeypatch)
 
 
 def train(folder=None, **changes):
@@ -54,7 +60,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shadows.training, "GROUP_PARAMETERS", 160)
+        groups_of(2, patch)
         folder = tmp_path_factory.mktemp("kept") / "scores"
         train(folder)
     return folder
@@ -208,9 +214,9 @@ def test_other_code_versions_and_machines_are_refused(kept, monkeypatch):
     changes = [
         (fingerprint, "_versions", lambda: {"torch": "1.0"}, "versions.torch 1.0"),
         (fingerprint, "_code", lambda: "f" * 64, "code ffffffffffff…"),
-        (fingerprint, "_machine", lambda: {"device": "abacus"}, "machine.device abacus"),
+        (fingerprint, "_machine", lambda *given: {"device": "abacus"}, "machine.device abacus"),
         (fingerprint, "FORMAT", 0, "format 0"),
-        (shadows.training, "GROUP_PARAMETERS", 240, "groups of 3 (2 in all)"),
+        (groups, "GROUP_BYTES", groups.GROUP_BYTES * 3 // 2, "scores of 6 trained 3 at a time"),
     ]
     for module, name, value, said in changes:
         with monkeypatch.context() as patch:
@@ -220,12 +226,19 @@ def test_other_code_versions_and_machines_are_refused(kept, monkeypatch):
         assert said in str(refused.value)
 
 
-def test_threads_are_part_of_the_machine(kept):
+def test_threads_count_where_a_group_has_several(kept, tmp_path, monkeypatch):
     threads = torch.get_num_threads()
+    groups_of(100, monkeypatch)
+    train(tmp_path / "one group")
     try:
         torch.set_num_threads(threads + 1)
         with pytest.raises(ScoreMatrixError, match=f"machine.threads {threads + 1}, found"):
-            train(kept)
+            train(tmp_path / "one group")
+        groups_of(2, monkeypatch)
+        before = contents(kept)
+        (kept / POOL).unlink()
+        train(kept)
+        assert contents(kept) == before
     finally:
         torch.set_num_threads(threads)
 
@@ -261,7 +274,8 @@ def test_more_shadow_models_go_on_from_there(copy, tmp_path, monkeypatch):
 
 
 def test_a_group_cut_short_is_trained_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(shadows.training, "GROUP_PARAMETERS", 320)  # groups of 4
+    fixed = lambda kind, recipe, k, device: [slice(a, min(k, a + 4)) for a in range(0, k, 4)]  # noqa: E731
+    monkeypatch.setattr(shadows.training, "group_slices", fixed)
     folder, trained = tmp_path / "scores", trained_groups_in(monkeypatch)
     train(folder)
     assert trained == [(0, 4), (4, 6)]
@@ -270,11 +284,13 @@ def test_a_group_cut_short_is_trained_again(tmp_path, monkeypatch):
     np.testing.assert_array_equal(more.pool, train(shadows=8).pool)
 
 
-def test_more_of_one_group_are_refused_as_nothing_could_be_kept(tmp_path, monkeypatch):
-    monkeypatch.setattr(shadows.training, "GROUP_PARAMETERS", 8000)
+@pytest.mark.parametrize("size", [4, 100])
+def test_other_groups_are_refused_as_nothing_could_be_kept(size, tmp_path, monkeypatch):
+    groups_of(size, monkeypatch)
     train(tmp_path / "scores")
     before = contents(tmp_path / "scores")
-    with pytest.raises(ScoreMatrixError, match="6 that trained together"):
+    said = {4: "8 trained 4 at a time, found scores of 6 trained 3", 100: "8 trained 8 at a time"}
+    with pytest.raises(ScoreMatrixError, match=f"scores of {said[size]}"):
         train(tmp_path / "scores", shadows=8)
     assert contents(tmp_path / "scores") == before
 

@@ -146,7 +146,10 @@ def _machine(device: str, threaded: bool) -> Parts:
 def _code() -> str:
     """Return the SHA-256 of the sources that make a score: no one has to remember a version."""
     folder = Path(__file__).parent
-    sources = sorted(folder.glob("*.py")) + [folder.parent / "signals.py"]
+    sources = [
+        *sorted(folder.glob("*.py")),
+        *(folder.parent / n for n in ("arrays.py", "signals.py")),
+    ]
     digest = hashlib.sha256()
     for path in sources:
         data = path.read_bytes()

@@ -148,7 +148,7 @@ def _code() -> str:
     folder = Path(__file__).parent
     sources = [
         *sorted(folder.glob("*.py")),
-        *(folder.parent / n for n in ("arrays.py", "signals.py")),
+        *(folder.parent / name for name in ("arrays.py", "signals.py")),
     ]
     digest = hashlib.sha256()
     for path in sources:

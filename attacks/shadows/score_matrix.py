@@ -42,6 +42,9 @@ from attacks.shadows.fingerprint import (
 MANIFEST, POOL, QUERY, MEMBERS, LOCK = (
     *("manifest.json", "pool.float32", "query.float32", "members.bits", "lock"),
 )
+Digests = list[str | None]  # of pool and query
+Done = dict[tuple[int, int], Digests]  # by first row and the one behind the last
+
 NEW = ".new"  # a file that is being written, before it takes its name
 MANIFEST_BYTES = 1 << 26
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
@@ -188,9 +191,9 @@ class _Stored(ScoreMatrix):
         with _os_errors(self._folder):
             return _mapped(self._folder, *self._shape, "r")
 
-    def _found(self, mask: BoolArray, groups: set[tuple[int, int]]) -> dict[Any, list[str | None]]:
+    def _found(self, mask: BoolArray, groups: set[tuple[int, int]]) -> Done:
         """Return which groups the folder has by its own word; begin the folder when it is new."""
-        self._done = {}
+        self._done: Done = {}
         if not (self._folder / MANIFEST).exists():
             self._write_manifest()
             return {}
@@ -204,10 +207,10 @@ class _Stored(ScoreMatrix):
     def _extended(
         self,
         made_with: Parts,
-        done: dict[tuple[int, int], list[str | None]],
+        done: Done,
         mask: BoolArray,
         groups: set[tuple[int, int]],
-    ) -> dict[Any, list[str | None]]:
+    ) -> Done:
         """Return the groups that a run with more shadow models would train just the same.
 
         A row depends on what it was trained beside, by its rounding: a group that was cut short by
@@ -280,7 +283,7 @@ def _locked(folder: Path) -> int:
     return lock
 
 
-def _read_manifest(folder: Path) -> tuple[Parts, dict[tuple[int, int], list[str | None]]]:
+def _read_manifest(folder: Path) -> tuple[Parts, Done]:
     """Return what the scores were made with, and the digests of each group that is done.
 
     Every byte is checked: a manifest is as it was written, or it is refused.
@@ -312,7 +315,7 @@ def _mapped(
     return mapped(POOL, pool), None if query is None else mapped(QUERY, query)
 
 
-def _digests(pool: Float32Array, query: Float32Array | None, rows: slice) -> list[str | None]:
+def _digests(pool: Float32Array, query: Float32Array | None, rows: slice) -> Digests:
     return [array_digest(pool[rows]), None if query is None else array_digest(query[rows])]
 
 

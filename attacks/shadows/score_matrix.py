@@ -168,7 +168,7 @@ class _Stored(ScoreMatrix):
         own = {"count": len(mask), "masks": masks_digest(mask), "groups": rows}
         self._made_with: Parts = json.loads(encode({**parts, "shadows": own}))
         with _os_errors(folder):
-            self._done = self._found(mask, set(rows))
+            self._done: Done = self._found(mask, set(rows))
             self._fill(mask)
             pool, other = _mapped(folder, *self._shape, "r+")
             self._maps = (pool,) if other is None else (pool, other)
@@ -193,7 +193,7 @@ class _Stored(ScoreMatrix):
 
     def _found(self, mask: BoolArray, groups: set[tuple[int, int]]) -> Done:
         """Return which groups the folder has by its own word; begin the folder when it is new."""
-        self._done: Done = {}
+        self._done = {}
         if not (self._folder / MANIFEST).exists():
             self._write_manifest()
             return {}

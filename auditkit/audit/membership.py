@@ -28,7 +28,13 @@ from auditkit.audit.membership_checks import (
     undecided_check,
     with_retention,
 )
-from auditkit.audit.shadow_run import Recipe, ShadowRun, dense_widths, train_shadow_run
+from auditkit.audit.shadow_run import (
+    UNTRAINABLE,
+    Recipe,
+    ShadowRun,
+    architecture_of,
+    train_shadow_run,
+)
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records
 from auditkit.errors import UsageError, callers_own
@@ -278,8 +284,8 @@ def _shadows(
         return None, "no shadow models were asked for"
     if train is None:
         return None, "shadow models need the training records (--train)"
-    if dense_widths(groups.submission.network) is None:
-        return None, "shadow models are trained for fully connected networks only"
+    if architecture_of(groups.submission.network) is None:
+        return None, UNTRAINABLE
     run = train_shadow_run(
         groups.submission.network, train, groups.forget, groups.holdout, plan.shadows,
         plan.recipe, seed, progress,

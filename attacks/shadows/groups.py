@@ -57,6 +57,12 @@ def network_bytes(architecture: Architecture, recipe: Recipe) -> int:
     return 4 * (STATES * architecture.parameters + batch)
 
 
+def query_records(architecture: Architecture, networks: int, device: str) -> int:
+    """Return how many records so many trained networks are asked about at once."""
+    room = GPU_BYTES if device == "cuda" else GROUP_BYTES
+    return max(1, room // (4 * networks * floats_per_record(architecture)))
+
+
 def floats_per_record(architecture: Architecture) -> int:
     """Return how many numbers one network keeps of one record: batch, activations, gradients."""
     total = architecture.features

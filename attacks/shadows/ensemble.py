@@ -24,14 +24,13 @@ from attacks.arrays import BoolArray, Float32Array, FloatArray, IntArray
 from attacks.shadows.architecture import Architecture, Conv, Dense, as_architecture
 from attacks.shadows.device import float32_products
 from attacks.shadows.evaluate import Layers
-from attacks.shadows.groups import batches_per_epoch, floats_per_record
+from attacks.shadows.groups import batches_per_epoch, query_records
 from attacks.shadows.layers import Chain, parts_of, starts_with_image
 from attacks.shadows.recipe import Recipe
 from attacks.signals import rescaled_logit
 
 Step = Callable[[], None]
 
-QUERY_FLOATS = 1 << 22  # activations of one query block: 16 MB
 PARALLEL_OPERATIONS = 5e8  # of one step, below which a second thread does not pay
 
 
@@ -90,11 +89,13 @@ class Ensemble:
     def _blocks(self, x: Float32Array) -> Iterator[Float32Array]:
         """Yield the logits [K, n, C] of one block of records after the other."""
         device = self.parameters.device
-        rows = max(1, QUERY_FLOATS // (self.size * floats_per_record(self.architecture)))
+        rows = query_records(self.architecture, self.size, device.type)
         chain = Chain(self.architecture, self.parameters)
         with torch.no_grad(), float32_products(device.type):
             for start in range(0, max(1, len(x)), rows):
-                records = _as_read(x[start : start + rows], self.architecture, device)
+                # A copy in memory of torch's own, so that the rounding never depends on where the
+                # caller's array happens to lie.
+                records = _as_read(x[start : start + rows], self.architecture, device).clone()
                 yield np.array(chain.forward(records[None]).cpu().numpy())
 
 

@@ -65,7 +65,7 @@ def forward(
 
 
 def _check(layers: Layers, architecture: Architecture) -> None:
-    expected = []
+    expected: list[tuple[int, ...]] = []
     for layer, shape in zip(architecture.layers, architecture.shapes, strict=False):
         match layer:
             case Dense(outputs):

@@ -17,6 +17,7 @@ from attacks.shadows.device import chosen_device, device_memory
 from attacks.shadows.recipe import Recipe
 
 GROUP_BYTES = 16 << 20  # of one group on a processor; measured by benchmarks/shadows.py
+GROUP_NETWORKS = 32  # of one group on a processor, so that small ones too occupy several cores
 GPU_BYTES = 4 << 30  # of one group on a GPU, or a quarter of what the GPU has, used or not
 MOST_WORKERS = 16
 STATES = 4  # value, gradient and Adam's two moments of every parameter
@@ -31,10 +32,11 @@ def group_slices(
     the same arguments (on a GPU of less than 16 GB: and the same GPU). Raises ValueError on an
     unknown device.
     """
-    room = GROUP_BYTES
+    room, most = GROUP_BYTES, GROUP_NETWORKS
     if chosen_device(device) == "cuda":
         room = min(GPU_BYTES, device_memory() // 4)
-    step = max(1, room // network_bytes(architecture, recipe))
+        most = shadows
+    step = max(1, min(most, room // network_bytes(architecture, recipe)))
     count = -(-shadows // step)  # groups of about equal size
     return [slice(i * shadows // count, (i + 1) * shadows // count) for i in range(count)]
 
@@ -53,6 +55,12 @@ def network_bytes(architecture: Architecture, recipe: Recipe) -> int:
     """Return how many bytes the training of one network touches in a step."""
     batch = recipe.batch_size * floats_per_record(architecture)
     return 4 * (STATES * architecture.parameters + batch)
+
+
+def query_records(architecture: Architecture, networks: int, device: str) -> int:
+    """Return how many records so many trained networks are asked about at once."""
+    room = GPU_BYTES if device == "cuda" else GROUP_BYTES
+    return max(1, room // (4 * networks * floats_per_record(architecture)))
 
 
 def floats_per_record(architecture: Architecture) -> int:

@@ -19,7 +19,6 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 import torch
-import torch.nn.functional as F
 
 from attacks.shadows.architecture import Architecture, Conv, Dense, Flatten, Pool, Relu, Shape
 
@@ -83,14 +82,16 @@ class Chain:
         self.layers: list[_Layer] = []
         parts = iter(parts_of(flat, architecture))
         gradients = iter(parts_of(flat if gradient is None else gradient, architecture))
-        for layer, shape in zip(architecture.layers, architecture.shapes, strict=False):
+        steps = zip(architecture.layers, pairwise(architecture.shapes), strict=True)
+        for layer, (shape, after) in steps:
             match layer:
                 case Dense():
                     self.layers.append(_Dense(next(parts), next(gradients)))
                 case Conv():
                     self.layers.append(_Conv(layer, shape, next(parts), next(gradients)))
                 case Pool(kind):
-                    self.layers.append(_MaxPool(layer) if kind == "max" else _AveragePool(layer))
+                    pool = _MaxPool if kind == "max" else _AveragePool
+                    self.layers.append(pool(layer, after))
                 case Relu():
                     self.layers.append(_Relu(owned=any(map(_writes, self.layers))))
                 case Flatten():
@@ -124,10 +125,16 @@ class _Kept:
     def __init__(self) -> None:
         self._arrays: dict[str, torch.Tensor] = {}
 
-    def __call__(self, name: str, shape: Sequence[int], like: torch.Tensor) -> torch.Tensor:
+    def __call__(
+        self,
+        name: str,
+        shape: Sequence[int],
+        like: torch.Tensor,
+        dtype: torch.dtype = torch.float32,
+    ) -> torch.Tensor:
         found = self._arrays.get(name)
         if found is None or found.shape != torch.Size(shape):
-            found = torch.empty(tuple(shape), dtype=like.dtype, device=like.device)
+            found = torch.empty(tuple(shape), dtype=dtype, device=like.device)
             self._arrays[name] = found
         return found
 
@@ -223,39 +230,52 @@ def _images(h: torch.Tensor) -> torch.Tensor:
 class _MaxPool:
     """The gradient goes to the first of equal maxima, row by row, as in torch."""
 
-    def __init__(self, layer: Pool) -> None:
+    def __init__(self, layer: Pool, shape: Shape) -> None:
         self.layer, self.keep = layer, _Kept()
+        self.channels, self.height, self.width = shape
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         self.input = _images(h)
-        out, self.chosen = F.max_pool2d_with_indices(
-            self.input, self.layer.kernel, self.layer.stride
-        )
-        return out.permute(0, 2, 3, 1).unflatten(0, h.shape[:2])
+        out = self.keep("out", (*h.shape[:2], self.height, self.width, self.channels), h)
+        chosen = self.keep("chosen", out.shape, out, torch.int64)
+        self.chosen = _images(chosen)
+        torch.ops.aten.max_pool2d_with_indices.out(
+            self.input, self.layer.kernel, self.layer.stride,
+            out=_images(out), indices=self.chosen,
+        )  # fmt: skip
+        return out
 
     def backward(self, delta: torch.Tensor, wanted: bool) -> torch.Tensor:
-        before = torch.ops.aten.max_pool2d_with_indices_backward(
+        n, channels, height, width = self.input.shape
+        before = self.keep("before", (*delta.shape[:2], height, width, channels), delta)
+        torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
             _images(delta), self.input, self.layer.kernel, self.layer.stride,
-            (0, 0), (1, 1), False, self.chosen,
+            (0, 0), (1, 1), False, self.chosen, grad_input=_images(before),
         )  # fmt: skip
-        return before.permute(0, 2, 3, 1).unflatten(0, delta.shape[:2])
+        return before
 
 
 class _AveragePool:
-    def __init__(self, layer: Pool) -> None:
-        self.layer = layer
+    def __init__(self, layer: Pool, shape: Shape) -> None:
+        self.layer, self.keep = layer, _Kept()
+        self.channels, self.height, self.width = shape
 
     def forward(self, h: torch.Tensor) -> torch.Tensor:
         self.input = _images(h)
-        out = F.avg_pool2d(self.input, self.layer.kernel, self.layer.stride)
-        return out.permute(0, 2, 3, 1).unflatten(0, h.shape[:2])
+        out = self.keep("out", (*h.shape[:2], self.height, self.width, self.channels), h)
+        torch.ops.aten.avg_pool2d.out(
+            self.input, self.layer.kernel, self.layer.stride, out=_images(out)
+        )
+        return out
 
     def backward(self, delta: torch.Tensor, wanted: bool) -> torch.Tensor:
-        before = torch.ops.aten.avg_pool2d_backward(
+        n, channels, height, width = self.input.shape
+        before = self.keep("before", (*delta.shape[:2], height, width, channels), delta)
+        torch.ops.aten.avg_pool2d_backward.grad_input(
             _images(delta), self.input, self.layer.kernel, self.layer.stride,
-            (0, 0), False, True, None,
+            (0, 0), False, True, None, grad_input=_images(before),
         )  # fmt: skip
-        return before.permute(0, 2, 3, 1).unflatten(0, delta.shape[:2])
+        return before
 
 
 class _Relu:

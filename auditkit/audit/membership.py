@@ -28,11 +28,12 @@ from auditkit.audit.membership_checks import (
     undecided_check,
     with_retention,
 )
+from auditkit.audit.shadow_cache import refuse_within
 from auditkit.audit.shadow_run import (
+    UNTRAINABLE,
     Recipe,
     ShadowRun,
-    dense_widths,
-    refuse_within,
+    architecture_of,
     train_shadow_run,
 )
 from auditkit.certificate.submission import Submission, load_submission
@@ -289,8 +290,8 @@ def _shadows(
         return None, "no shadow models were asked for"
     if train is None:
         return None, "shadow models need the training records (--train)"
-    if dense_widths(groups.submission.network) is None:
-        return None, "shadow models are trained for fully connected networks only"
+    if architecture_of(groups.submission.network) is None:
+        return None, UNTRAINABLE
     refuse_within(plan.shadow_cache, groups.submission.directory)
     run = train_shadow_run(
         groups.submission.network, train, groups.forget, groups.holdout, plan.shadows,

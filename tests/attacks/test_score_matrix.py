@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ import pytest
 
 from attacks import Recipe, shadows
 from attacks.shadows import fingerprint, groups, score_matrix
-from attacks.shadows.architecture import Architecture
+from attacks.shadows.architecture import Architecture, Conv, Dense, Flatten, Pool, Relu
 from attacks.shadows.score_matrix import MANIFEST, MEMBERS, POOL, QUERY, ScoreMatrixError
 
 torch = pytest.importorskip("torch")
@@ -113,6 +114,29 @@ def test_files_are_what_they_are_said_to_be(kept):
     np.testing.assert_array_equal(read.query, plain.query)
     np.testing.assert_array_equal(read.member_mask, plain.member_mask)
     assert read.member_mask.dtype == np.bool_ and read.made_with["recipe"]["epochs"] == 2
+
+
+def test_convolutional_networks_too(tmp_path, monkeypatch):
+    image = Architecture((1, 6, 6), (Conv(3), Relu(), Pool("max"), Flatten(), Dense(3)))
+    run = {"architecture": image, "x": RNG.random((37, 1, 6, 6)), "query": None, "shadows": 4}
+    plain, trained, said = train(**run), trained_groups_in(monkeypatch), []
+
+    def interrupt(done, total):
+        if done == total - 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "scores", progress=interrupt, **run)
+    found = train(tmp_path / "scores", say=said.append, **run)
+    np.testing.assert_array_equal(found.pool, plain.pool)
+    assert trained[:4] == [(0, 1), (1, 2), (2, 3), (3, 4)]
+    assert trained[4:] == trained[:4][-len(trained[4:]) :]  # what was done is not done again
+    assert found.query is None and not (tmp_path / "scores" / QUERY).exists()
+    assert said[0].startswith("4 shadow models (convolutional): 2 epochs on 18 of 37 records")
+    with pytest.raises(ScoreMatrixError, match=r"architecture Architecture\(input_shape=\(1, 6, 6"):
+        train(
+            tmp_path / "scores", **{**run, "architecture": replace(image, layers=image.layers[2:])}
+        )
 
 
 def test_scores_do_not_depend_on_the_blocks_they_are_written_in(monkeypatch, tmp_path):

@@ -132,7 +132,7 @@ def read_scores(folder: Path) -> StoredScores:
             m = None if made_with["query"] is None else made_with["query"]["count"]
             pool, query = _mapped(folder, k, n, m, "r")
             whole = {rows for rows in done if _digests(pool, query, slice(*rows)) == done[rows]}
-            packed = np.fromfile(folder / MEMBERS, dtype=np.uint8)
+            packed = np.fromfile(folder / MEMBERS, dtype=np.uint8).reshape(k, -(-n // 8))
         except (ValueError, FileNotFoundError) as error:
             if isinstance(error, ScoreMatrixError):
                 raise
@@ -144,8 +144,7 @@ def read_scores(folder: Path) -> StoredScores:
         missing = sum(b - a for a, b in groups - whole)
         found = f"{missing} of {k} rows missing or damaged"
         _refuse(folder, "scores of all shadow models", found, "run the training again")
-    bits = packed.reshape(k, -1)
-    mask = np.unpackbits(bits, axis=1, count=n).astype(np.bool_)
+    mask = np.unpackbits(packed, axis=1, count=n).astype(np.bool_)
     if masks_digest(mask) != made_with["shadows"]["masks"]:
         _refuse(folder, f"the {MEMBERS} it was made with", "others", "run the training again")
     return StoredScores(pool, mask, query, made_with)

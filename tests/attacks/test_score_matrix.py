@@ -322,6 +322,14 @@ def test_other_groups_are_refused_as_nothing_could_be_kept(size, tmp_path, monke
     assert contents(tmp_path / "scores") == before
 
 
+def test_changed_masks_are_not_read(copy):
+    data = bytearray((copy / MEMBERS).read_bytes())
+    data[2] ^= 1
+    (copy / MEMBERS).write_bytes(data)
+    with pytest.raises(ScoreMatrixError, match=r"members\.bits it was made with"):
+        shadows.read_scores(copy)
+
+
 def test_a_changed_byte_is_noticed_and_its_group_trained_again(copy, kept, monkeypatch):
     data = bytearray((copy / POOL).read_bytes())
     data[3 * 37 * 4 + 17] ^= 1  # of row 3, in the group of rows 2 and 3
@@ -342,6 +350,9 @@ def test_lost_short_and_long_files_are_made_whole(name, size, copy, kept):
         (copy / name).unlink()
     else:
         os.truncate(copy / name, size)
+    if size != 10_000 or name == MEMBERS:
+        with pytest.raises(ScoreMatrixError, match="run the training again"):
+            shadows.read_scores(copy)
     train(copy)
     assert contents(copy) == contents(kept)
 

@@ -293,9 +293,11 @@ def training_arrays(
 ) -> tuple[Float32Array, IntArray]:
     """Return records float32 [N, d] and labels int64 [N], checked against the architecture.
 
-    Raises ValueError when the records are not finite or of another size, or a label is out of
-    range.
+    Raises ValueError when the records are not finite or of another size, a label is out of range,
+    or the architecture has nothing to learn.
     """
+    if architecture.parameters == 0:
+        raise ValueError("the network has no layer that learns")
     array = np.asarray(x)
     if len(array) == 0:
         raise ValueError("there are no records")

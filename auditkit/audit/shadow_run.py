@@ -75,9 +75,10 @@ def architecture_of(network: Network) -> Architecture | None:
             return None
         layers.append(layer)
     try:
-        return Architecture(network.shapes[first], tuple(layers))
+        found = Architecture(network.shapes[first], tuple(layers))
     except ValueError:  # a form of padding that shadow models do not have
         return None
+    return found if found.parameters else None
 
 
 def prepared(network: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -94,6 +94,13 @@ def test_no_architecture_for_layers_that_shadow_models_do_not_have(operators):
     assert architecture_of(_chain((1, 8, 7), *operators)) is None
 
 
+def test_no_architecture_without_anything_to_learn():
+    assert architecture_of(_chain((1, 8, 7), graph.Reshape((56,)))) is None
+    nothing = learned.Architecture((1, 2, 1), (learned.Flatten(),))
+    with pytest.raises(ValueError, match="no layer that learns"):
+        train_one(nothing, np.ones((4, 2)), np.arange(4) % 2, Recipe(1), seed=0)
+
+
 def test_no_architecture_for_a_residual_network():
     nodes = (
         Node(_dense(6, 6), (0,)),

@@ -5,17 +5,31 @@ and when it was not. torch is imported when training starts, not with this packa
 """
 
 from attacks.shadows.architecture import Architecture
+from attacks.shadows.evaluate import forward
+from attacks.shadows.groups import group_slices
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
-from attacks.shadows.training import Shadows, forward, train_one, train_shadows, trained_groups
+from attacks.shadows.score_matrix import ScoreMatrixError, StoredScores, read_scores
+from attacks.shadows.training import (
+    Shadows,
+    train_one,
+    train_shadows,
+    trained_groups,
+    training_arrays,
+)
 
 __all__ = [
     "Architecture",
     "Recipe",
+    "ScoreMatrixError",
     "Shadows",
+    "StoredScores",
     "forward",
+    "group_slices",
     "paired_masks",
+    "read_scores",
     "train_one",
     "train_shadows",
     "trained_groups",
+    "training_arrays",
 ]

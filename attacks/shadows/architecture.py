@@ -110,6 +110,18 @@ class Architecture:
         return total
 
     @property
+    def products(self) -> int:
+        """The multiplications of one record's way through the network."""
+        total = 0
+        for layer, (before, after) in zip(self.layers, pairwise(self.shapes), strict=True):
+            match layer:
+                case Dense():
+                    total += before[0] * after[0]
+                case Conv():
+                    total += before[0] * math.prod(layer.kernel) * math.prod(after)
+        return total
+
+    @property
     def widths(self) -> tuple[int, ...] | None:
         """(inputs, hidden..., classes) of a fully connected ReLU network, None for another."""
         widths = [layer.outputs for layer in self.layers if isinstance(layer, Dense)]

@@ -1,15 +1,13 @@
 """Many small networks trained as one: stacked parameters, batched products, one optimiser step.
 
 A shadow model of a few thousand weights spends most of its training waiting for the next call. Here
-every layer of all K networks is one product of stacked matrices, and all parameters lie in one
-buffer [K, P], so that the optimiser is a single fused pass. The gradient of a ReLU network under
-cross-entropy is short enough to write down, which saves recording it.
+every layer of all K networks is one product of stacked matrices (`layers`), and all parameters lie
+in one buffer, so that the optimiser is a single fused pass.
 
 What network k becomes depends on its own records, the recipe, the number of batches of an epoch
 and (seed, k) only: not on which others are trained beside it, up to the rounding of the batched
-product.
-
-This is the only module of the package that imports torch.
+product, which may choose another order of summation for another number of networks. The same group
+on the same machine with the same number of threads gives the same bytes.
 """
 
 from __future__ import annotations
@@ -17,20 +15,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from attacks.arrays import BoolArray, Float32Array, FloatArray, IntArray
+from attacks.shadows.architecture import Architecture, Conv, Dense, as_architecture
+from attacks.shadows.device import float32_products
+from attacks.shadows.evaluate import Layers
+from attacks.shadows.groups import batches_per_epoch, query_records
+from attacks.shadows.layers import Chain, parts_of, starts_with_image
 from attacks.shadows.recipe import Recipe
 from attacks.signals import rescaled_logit
 
-Layers = list[tuple[Float32Array, Float32Array]]  # (weight [out, in], bias [out]) per layer
 Step = Callable[[], None]
 
-QUERY_FLOATS = 1 << 24  # activations of one query block: 64 MB
 PARALLEL_OPERATIONS = 5e8  # of one step, below which a second thread does not pay
 
 
@@ -38,29 +38,38 @@ PARALLEL_OPERATIONS = 5e8  # of one step, below which a second thread does not p
 class Ensemble:
     """K trained networks of one architecture.
 
-    weights: per layer float32 [K, in, out]; biases: per layer float32 [K, 1, out].
+    parameters: float32 [K · parameters of one], on the device they were trained on, as
+    `layers.parts_of` cuts it.
     """
 
-    widths: tuple[int, ...]
-    weights: tuple[torch.Tensor, ...]
-    biases: tuple[torch.Tensor, ...]
+    architecture: Architecture
+    parameters: torch.Tensor
 
     @property
     def size(self) -> int:
-        return int(self.weights[0].shape[0])
+        return int(self.parameters.numel()) // self.architecture.parameters
 
     def layers(self, k: int) -> Layers:
-        """Return network k as (weight [out, in], bias [out]) float32 per layer, ReLU between."""
-        return [
-            (np.ascontiguousarray(w[k].numpy().T), np.array(b[k, 0].numpy()))
-            for w, b in zip(self.weights, self.biases, strict=True)
-        ]
+        """Return network k as (weight, bias [out]) float32 for each layer that has parameters.
+
+        Weights are [out, in] of a dense layer, [out, in, kernel height, kernel width] of a
+        convolution.
+        """
+        found = []
+        kinds = [layer for layer in self.architecture.layers if isinstance(layer, (Dense, Conv))]
+        for layer, part in zip(kinds, parts_of(self.parameters, self.architecture), strict=True):
+            weight, bias = part.weight[k].cpu().numpy(), part.bias[k, 0].cpu().numpy()
+            if isinstance(layer, Conv):
+                weight = weight.reshape(*layer.kernel, -1, layer.channels).transpose(3, 2, 0, 1)
+            else:
+                weight = weight.T
+            found.append((np.array(weight, order="C"), np.array(bias)))
+        return found
 
     def logits(self, x: Float32Array) -> Float32Array:
         """Return the logits of all networks on records [N, d], float32 [K, N, C]."""
-        with torch.no_grad():
-            h = torch.from_numpy(x).expand(self.size, *x.shape)
-            return np.asarray(_forward(h, self.weights, self.biases)[-1].numpy())
+        blocks = list(self._blocks(x))
+        return np.concatenate(blocks, axis=1) if len(blocks) > 1 else blocks[0]
 
     def signals(self, x: Float32Array, y: IntArray) -> Float32Array:
         """Return φ of every record under every network, float32 [K, N].
@@ -68,18 +77,30 @@ class Ensemble:
         Records float32 [N, d], labels int64 [N]. Memory is bounded by the block of records.
         """
         result = np.empty((self.size, len(x)), dtype=np.float32)
-        rows = max(1, QUERY_FLOATS // (self.size * max(self.widths)))
-        for start in range(0, len(x), rows):
-            part = slice(start, start + rows)
-            logits = self.logits(x[part])
+        start = 0
+        for logits in self._blocks(x):
             k, n, classes = logits.shape
+            part = slice(start, start + n)
             values: FloatArray = rescaled_logit(logits.reshape(k * n, classes), np.tile(y[part], k))
             result[:, part] = values.reshape(k, n)
+            start += n
         return result
+
+    def _blocks(self, x: Float32Array) -> Iterator[Float32Array]:
+        """Yield the logits [K, n, C] of one block of records after the other."""
+        device = self.parameters.device
+        rows = query_records(self.architecture, self.size, device.type)
+        chain = Chain(self.architecture, self.parameters)
+        with torch.no_grad(), float32_products(device.type):
+            for start in range(0, max(1, len(x)), rows):
+                # A copy in memory of torch's own, so that the rounding never depends on where the
+                # caller's array happens to lie.
+                records = _as_read(x[start : start + rows], self.architecture, device).clone()
+                yield np.array(chain.forward(records[None]).cpu().numpy())
 
 
 def train(
-    widths: Sequence[int],
+    architecture: Architecture | Sequence[int],
     x: Float32Array,
     y: IntArray,
     member_mask: BoolArray,
@@ -88,6 +109,7 @@ def train(
     *,
     first: int = 0,
     batches: int | None = None,
+    device: str = "cpu",
     on_step: Step | None = None,
 ) -> Ensemble:
     """Train one network for each row of the mask on the records it marks.
@@ -95,32 +117,36 @@ def train(
     Records float32 [N, d], labels int64 [N], member_mask bool [K, N]; network i of this call is
     number first + i, which together with the seed fixes its start and its batches. `batches` per
     epoch: from the network with the most records when None. `on_step` is called after every batch.
-    Raises ValueError when a network has fewer records than an epoch has
-    batches.
+    Raises ValueError when a network has fewer records than an epoch has batches.
     """
-    members = [np.flatnonzero(row) for row in member_mask]
+    kind = as_architecture(architecture)
     steps = batches_per_epoch(member_mask, recipe.batch_size) if batches is None else batches
-    generators = [np.random.default_rng([seed, first + k]) for k in range(len(members))]
-    flat, weights, biases = _initial(widths, generators)
-    gradient = torch.zeros_like(flat)
-    grad_w, grad_b = _views(gradient, widths)
-    flat.grad = gradient
+    schedule = _Schedule([np.flatnonzero(row) for row in member_mask], steps)
+    generators = [np.random.default_rng([seed, first + k]) for k in range(len(member_mask))]
+    where = torch.device(device)
+    flat = _initial(kind, generators).to(where)
+    flat.grad = torch.zeros_like(flat)
+    chain = Chain(kind, flat, flat.grad)
     optimiser = _optimiser(flat, recipe)
-    features, labels = torch.tensor(x), torch.tensor(y)
-    work = 6 * parameters(widths) * int(member_mask.sum()) / max(steps, 1)
-    with torch.no_grad(), _threads_for(work):
+    features = _as_read(x, kind, where)
+    labels = torch.from_numpy(y).to(where)
+    share = schedule.share.to(where)
+    batch = features.new_empty((*schedule.shape, *features.shape[1:]))
+    with torch.no_grad(), float32_products(where.type):
         for _ in range(recipe.epochs):
-            for rows, share in _batches(members, steps, generators):
-                _gradient(features[rows], labels[rows], share, weights, biases, grad_w, grad_b)
+            epoch = schedule.epoch(generators).to(where)
+            for rows, part in zip(epoch, share, strict=True):
+                torch.index_select(features, 0, rows.view(-1), out=batch.flatten(0, 1))
+                chain.backward(_loss_gradient(chain.forward(batch), labels[rows], part))
                 optimiser.step()
                 if on_step is not None:
                     on_step()
     flat.grad = None
-    return Ensemble(tuple(widths), tuple(weights), tuple(biases))
+    return Ensemble(kind, flat)
 
 
 @contextmanager
-def _threads_for(operations: float) -> Iterator[None]:
+def threads_for(operations: float) -> Iterator[None]:
     """Use one thread where a step is so small that handing it out costs more than it saves.
 
     Threads that wait for each other are slow on a busy machine above all.
@@ -134,47 +160,43 @@ def _threads_for(operations: float) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def batches_per_epoch(member_mask: BoolArray, batch_size: int) -> int:
-    """Return into how many batches an epoch is cut: that of the network with the most records."""
-    return -(-int(member_mask.sum(axis=1).max()) // batch_size)
+@contextmanager
+def one_thread_each() -> Iterator[int]:
+    """Let every thread that is started inside compute alone; yields how many threads torch had.
 
-
-def _views(
-    flat: torch.Tensor, widths: Sequence[int]
-) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Return the layers' weights [K, in, out] and biases [K, 1, out] as views of one buffer.
-
-    The buffer is cut by layer first, so that each view is contiguous for the batched product.
+    The order of summation, and so the last bit, then does not depend on the number of cores.
     """
-    k = flat.numel() // parameters(widths)
-    weights, biases, at = [], [], 0
-    for fan_in, fan_out in pairwise(widths):
-        size = k * fan_in * fan_out
-        weights.append(flat[at : at + size].view(k, fan_in, fan_out))
-        at += size
-        biases.append(flat[at : at + k * fan_out].view(k, 1, fan_out))
-        at += k * fan_out
-    return weights, biases
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield before
+    finally:
+        torch.set_num_threads(before)
 
 
-def parameters(widths: Sequence[int]) -> int:
-    """Return the number of weights and biases of one network."""
-    return sum((a + 1) * b for a, b in pairwise(widths))
+def _as_read(x: Float32Array, architecture: Architecture, device: torch.device) -> torch.Tensor:
+    """Return records [N, d] flat, or [N, height, width, channels], as the first layer reads."""
+    records = torch.from_numpy(x).to(device)
+    if not starts_with_image(architecture):
+        return records
+    return records.view(-1, *architecture.input_shape).permute(0, 2, 3, 1).contiguous()
 
 
-def _initial(
-    widths: Sequence[int], generators: Sequence[np.random.Generator]
-) -> tuple[torch.Tensor, list[torch.Tensor], list[torch.Tensor]]:
-    """Return the parameter buffer and its views, drawn evenly from ±1/sqrt(fan-in)."""
-    flat = torch.empty(len(generators) * parameters(widths))
-    weights, biases = _views(flat, widths)
+def _initial(architecture: Architecture, generators: Sequence[np.random.Generator]) -> torch.Tensor:
+    """Return the parameter buffer, drawn evenly from ±1/sqrt(fan-in).
+
+    Layer by layer weights, then biases; weights as [in, out], or [kernel height, kernel width, in,
+    out].
+    """
+    flat = torch.empty(len(generators) * architecture.parameters)
+    parts = parts_of(flat, architecture)
     for k, generator in enumerate(generators):
-        for w, b in zip(weights, biases, strict=True):
-            bound = w.shape[1] ** -0.5
-            for part in (w[k], b[k]):
-                draw = generator.random(tuple(part.shape), dtype=np.float32)
-                part.copy_(torch.from_numpy((2.0 * draw - 1.0) * np.float32(bound)))
-    return flat, weights, biases
+        for part in parts:
+            bound = np.float32(part.weight.shape[1] ** -0.5)
+            for array in (part.weight[k], part.bias[k]):
+                draw = generator.random(tuple(array.shape), dtype=np.float32)
+                array.copy_(torch.from_numpy((2.0 * draw - 1.0) * bound))
+    return flat
 
 
 def _optimiser(flat: torch.Tensor, recipe: Recipe) -> torch.optim.Optimizer:
@@ -191,70 +213,45 @@ def _optimiser(flat: torch.Tensor, recipe: Recipe) -> torch.optim.Optimizer:
     )
 
 
-def _batches(
-    members: Sequence[NDArray[np.intp]],
-    steps: int,
-    generators: Sequence[np.random.Generator],
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield the batches of one epoch: record numbers [K, B] and each record's share [K, B, 1].
+class _Schedule:
+    """Which records are in which batch: every network goes once an epoch through its own records.
 
-    Every network goes once through its own records in its own order. A network with fewer records
-    than another has smaller batches, padded with records of share 0.
+    A network with fewer records than another has smaller batches, padded with records of share 0,
+    so that all batches have one shape. Raises ValueError when a network has fewer records than an
+    epoch has batches.
     """
-    counts = np.array([m.size for m in members])
-    if counts.min() < steps:
-        raise ValueError(
-            f"a network has {counts.min()} training records, fewer than the {steps} batches of an "
-            "epoch"
-        )
-    orders = [g.permutation(m) for g, m in zip(generators, members, strict=True)]
-    bounds = (np.arange(steps + 1)[:, None] * counts) // steps  # [steps + 1, K]
-    sizes = np.diff(bounds, axis=0)
-    for step in range(steps):
-        widest = int(sizes[step].max())
-        rows = np.empty((len(members), widest), dtype=np.int64)
-        share = np.zeros((len(members), widest, 1), dtype=np.float32)
-        for k, order in enumerate(orders):
-            size = sizes[step, k]
-            rows[k, :size] = order[bounds[step, k] : bounds[step + 1, k]]
-            rows[k, size:] = order[0]
-            share[k, :size] = 1.0 / size
-        yield torch.from_numpy(rows), torch.from_numpy(share)
+
+    def __init__(self, members: Sequence[NDArray[np.intp]], steps: int) -> None:
+        counts = np.array([m.size for m in members])
+        if counts.min() < steps:
+            raise ValueError(
+                f"a network has {counts.min()} training records, fewer than the {steps} batches "
+                "of an epoch"
+            )
+        self.members = members
+        bounds = (np.arange(steps + 1)[:, None] * counts) // steps  # [steps + 1, K]
+        sizes = np.diff(bounds, axis=0)[:, :, None]  # [steps, K, 1]
+        place = np.arange(-(-int(counts.max()) // steps))
+        real = place < sizes
+        self._places = np.where(real, bounds[:-1, :, None] + place, 0)  # [steps, K, B]
+        self.share = torch.from_numpy(np.where(real, np.float32(1) / sizes, 0).astype(np.float32))
+        self.shape = self._places.shape[1:]
+
+    def epoch(self, generators: Sequence[np.random.Generator]) -> torch.Tensor:
+        """Return the record numbers of the batches of one epoch, int64 [steps, K, B]."""
+        rows = np.empty(self._places.shape, dtype=np.int64)
+        for k, (generator, own) in enumerate(zip(generators, self.members, strict=True)):
+            rows[:, k] = generator.permutation(own)[self._places[:, k]]
+        return torch.from_numpy(rows)
 
 
-def _forward(
-    h: torch.Tensor, weights: Sequence[torch.Tensor], biases: Sequence[torch.Tensor]
-) -> list[torch.Tensor]:
-    """Return the input of every layer and the logits, each [K, B, width]."""
-    states = [h]
-    for i, (w, b) in enumerate(zip(weights, biases, strict=True)):
-        h = torch.baddbmm(b, h, w)
-        if i < len(weights) - 1:
-            h = h.relu_()
-        states.append(h)
-    return states
+def _loss_gradient(logits: torch.Tensor, y: torch.Tensor, share: torch.Tensor) -> torch.Tensor:
+    """Return the gradient of each network's mean cross-entropy by its logits [K, B, C].
 
-
-def _gradient(
-    x: torch.Tensor,
-    y: torch.Tensor,
-    share: torch.Tensor,
-    weights: Sequence[torch.Tensor],
-    biases: Sequence[torch.Tensor],
-    grad_w: Sequence[torch.Tensor],
-    grad_b: Sequence[torch.Tensor],
-) -> None:
-    """Write the gradient of each network's mean cross-entropy into grad_w and grad_b.
-
-    x [K, B, d], y [K, B], share [K, B, 1]: 1/B for a record of the batch, 0 for padding.
+    y [K, B], share [K, B]: 1 / records of the batch, 0 for padding.
     """
-    states = _forward(x, weights, biases)
-    delta = torch.softmax(states[-1], dim=2)
-    delta.scatter_add_(2, y[:, :, None], torch.full_like(share, -1.0))
-    delta *= share
-    for i in reversed(range(len(weights))):
-        torch.bmm(states[i].transpose(1, 2), delta, out=grad_w[i])
-        torch.sum(delta, dim=1, keepdim=True, out=grad_b[i])
-        if i > 0:
-            delta = torch.bmm(delta, weights[i].transpose(1, 2))
-            delta *= states[i] > 0  # the ReLU passes nothing where its output is 0
+    # Classes in the middle: a softmax over short rows would be several times as slow.
+    delta = torch.softmax(logits.transpose(1, 2).contiguous(), dim=1)
+    delta.scatter_add_(1, y[:, None], delta.new_full((1, 1, 1), -1.0).expand(y[:, None].shape))
+    delta *= share[:, None]
+    return delta.transpose(1, 2).contiguous()

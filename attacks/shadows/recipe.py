@@ -11,7 +11,7 @@ Optimizer = Literal["adam", "sgd"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """A training recipe for fully connected ReLU classifiers under cross-entropy.
+    """A training recipe for classifiers under cross-entropy.
 
     epochs: passes over the training records. batch_size: the largest batch; an epoch is cut into
     ceil(n / batch_size) batches of equal size, give or take one. weight_decay: added to the

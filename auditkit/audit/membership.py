@@ -28,7 +28,14 @@ from auditkit.audit.membership_checks import (
     undecided_check,
     with_retention,
 )
-from auditkit.audit.shadow_run import Recipe, ShadowRun, dense_widths, train_shadow_run
+from auditkit.audit.shadow_cache import refuse_within
+from auditkit.audit.shadow_run import (
+    UNTRAINABLE,
+    Recipe,
+    ShadowRun,
+    architecture_of,
+    train_shadow_run,
+)
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records
 from auditkit.errors import UsageError, callers_own
@@ -56,6 +63,7 @@ class AttackPlan:
     fpr: float = 0.01
     shadows: int = DEFAULT_SHADOWS
     recipe: Recipe | None = None
+    shadow_cache: Path | None = None  # where scores of shadow models are kept; changes no result
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +90,7 @@ def attack_directory(
     progress: Progress | None = None,
     references: tuple[Path, ...] = (),
     forget: Path | None = None,
+    shadow_cache: Path | None = None,
 ) -> Result:
     """Attack a submission in a directory; see `attack_submission`."""
     submission = load_submission(Path(path))
@@ -89,7 +98,10 @@ def attack_directory(
     asked = own_records(forget, submission)
     assert unseen is not None
     plan = AttackPlan(
-        tuple(attacks or ()), margin, shadows=DEFAULT_SHADOWS if shadows is None else shadows
+        tuple(attacks or ()),
+        margin,
+        shadows=DEFAULT_SHADOWS if shadows is None else shadows,
+        shadow_cache=shadow_cache,
     )
     with callers_own():
         models = tuple(load_network(model) for model in references)
@@ -278,11 +290,12 @@ def _shadows(
         return None, "no shadow models were asked for"
     if train is None:
         return None, "shadow models need the training records (--train)"
-    if dense_widths(groups.submission.network) is None:
-        return None, "shadow models are trained for fully connected networks only"
+    if architecture_of(groups.submission.network) is None:
+        return None, UNTRAINABLE
+    refuse_within(plan.shadow_cache, groups.submission.directory)
     run = train_shadow_run(
         groups.submission.network, train, groups.forget, groups.holdout, plan.shadows,
-        plan.recipe, seed, progress,
+        plan.recipe, seed, progress, plan.shadow_cache,
     )  # fmt: skip
     if run is None:
         return None, "not all forgotten records are among the training records (--train)"

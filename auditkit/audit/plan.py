@@ -23,7 +23,7 @@ _TOP = {
     "submission", *RECORD_FILES, "assertion", "tier", "required", "attack", "threats", "compare",
     "policy", "seed", "title", "auditor",
 }  # fmt: skip
-_ATTACK = {"names", "margin", "alpha", "fpr", "shadows", "recipe", "references"}
+_ATTACK = {"names", "margin", "alpha", "fpr", "shadows", "recipe", "references", "shadow_cache"}
 _RECIPE = {"epochs", "learning_rate", "batch_size", "weight_decay", "optimizer", "momentum"}
 
 
@@ -100,7 +100,7 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
         seed=seed,
         title=_typed(path, "title", values.get("title", "Audit of an unlearning claim"), str),
         auditor=_typed(path, "auditor", values.get("auditor", ""), str) or None,
-        document=values,
+        document=_without_cache(values),
     )
 
 
@@ -136,6 +136,9 @@ def _attack(
     except (ValueError, TypeError) as error:
         raise _bad(path, "a recipe that can be trained", str(error)) from None
     margin = _share(path, "attack.margin", value.get("margin", DEFAULT_MARGIN), 0.5)
+    cache = value.get("shadow_cache")
+    if cache is not None and not _typed(path, "attack.shadow_cache", cache, str):
+        raise _bad(path, "attack.shadow_cache as the name of a folder", "an empty one")
     plan = AttackPlan(
         tuple(names),
         margin=margin,
@@ -143,9 +146,18 @@ def _attack(
         fpr=_share(path, "attack.fpr", value.get("fpr", 0.01), 1.0),
         shadows=_typed(path, "attack.shadows", value.get("shadows", DEFAULT_SHADOWS), int),
         recipe=made,
+        shadow_cache=None if cache is None else folder / cache,
     )
     references = _strings(path, "attack.references", value.get("references", []))
     return plan, tuple(folder / name for name in references)
+
+
+def _without_cache(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the plan without where scores are kept, which changes nothing that is recorded."""
+    attack = values.get("attack")
+    if not isinstance(attack, dict):
+        return values
+    return {**values, "attack": {k: v for k, v in attack.items() if k != "shadow_cache"}}
 
 
 def _threats(path: Path, value: Any) -> tuple[str, ...] | None:

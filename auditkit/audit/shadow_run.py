@@ -4,15 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from attacks.shadows import Recipe, train_shadows
-from auditkit.network.graph import Dense, Network, Relu, Reshape, Transpose
+from attacks.shadows import architecture as learned
+from attacks.shadows.architecture import Architecture
+from auditkit.audit.shadow_cache import own_folder, speech
+from auditkit.network.graph import (
+    AveragePool,
+    Convolution,
+    Dense,
+    MaxPool,
+    Network,
+    Operator,
+    Pad,
+    Relu,
+    Reshape,
+    Scale,
+    Shape,
+    Transpose,
+)
+from auditkit.network.numbers import PLAIN
 from auditkit.records import Records
 
-__all__ = ["Recipe", "ShadowRun", "dense_widths", "train_shadow_run"]
+__all__ = [
+    "UNTRAINABLE",
+    "Recipe",
+    "ShadowRun",
+    "architecture_of",
+    "dense_widths",
+    "prepared",
+    "train_shadow_run",
+]
+
+UNTRAINABLE = (
+    "shadow models are trained for chains of fully connected, convolution (ungrouped, undilated), "
+    "pooling (unpadded) and ReLU layers only"
+)
 
 MOST_IN_POOL = 6000  # beyond it a random part of the other training records is used
 
@@ -29,22 +60,70 @@ class ShadowRun:
     forgotten: int
 
 
+def architecture_of(network: Network) -> Architecture | None:
+    """Return what shadow models of this network look like; None where none can be trained.
+
+    A chain of dense, convolution, pooling and ReLU layers. What comes before them (`prepared`) is
+    done to the records and not learned.
+    """
+    first = _prepared(network)
+    layers: list[learned.Layer] = []
+    for index in range(first, len(network.nodes)):
+        node = network.nodes[index]
+        layer = _layer(node.operator, network.shapes[index], network.shapes[index + 1])
+        if layer is None or node.inputs != (index,):
+            return None
+        layers.append(layer)
+    try:
+        found = Architecture(network.shapes[first], tuple(layers))
+    except ValueError:  # a form of padding that shadow models do not have
+        return None
+    return found if found.parameters else None
+
+
+def prepared(network: Network, x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return records [N, ...] as the first layer that learns reads them, another shape or scale.
+
+    Reshaping, transposing, scaling and padding before the first layer are the network's own.
+    """
+    x = x.reshape(len(x), *network.input_shape).astype(network.dtype)
+    for node in network.nodes[: _prepared(network)]:
+        x = PLAIN.affine(node.operator, x, constant=True)
+    return x.astype(np.float32)
+
+
 def dense_widths(network: Network) -> tuple[int, ...] | None:
     """Return (inputs, hidden..., classes) of a fully connected ReLU network, None for another."""
-    widths = [network.features]
-    expect_relu = False
+    found = architecture_of(network)
+    return None if found is None else found.widths
+
+
+def _prepared(network: Network) -> int:
+    """Return how many nodes of a chain come before the first layer."""
     for index, node in enumerate(network.nodes):
-        match node.operator:
-            case Reshape() | Transpose() if len(widths) == 1:
-                continue
-            case Dense(weight) if not expect_relu and len(network.shapes[index + 1]) == 1:
-                widths.append(weight.shape[0])
-                expect_relu = True
-            case Relu() if expect_relu:
-                expect_relu = False
-            case _:
-                return None
-    return tuple(widths) if expect_relu and len(widths) > 1 else None
+        if node.inputs != (index,) or not isinstance(
+            node.operator, (Reshape, Transpose, Scale, Pad)
+        ):
+            return index
+    return len(network.nodes)
+
+
+def _layer(operator: Operator, before: Shape, after: Shape) -> learned.Layer | None:
+    """Return the layer that learns what an operator computes, None where there is none."""
+    match operator:
+        case Relu():
+            return learned.Relu()
+        case Dense() if len(before) == 1:
+            return learned.Dense(after[0])
+        case Convolution(weight, _, strides, pads, (1, 1), 1) if pads[:2] == pads[2:]:
+            return learned.Conv(weight.shape[0], weight.shape[2:], strides, pads[:2])
+        case MaxPool(kernel, strides, (0, 0, 0, 0), (1, 1)):
+            return learned.Pool("max", kernel, strides)
+        case AveragePool(kernel, strides, (0, 0, 0, 0)):
+            return learned.Pool("average", kernel, strides)
+        case Reshape(shape) if len(shape) == 1:
+            return learned.Flatten()
+    return None
 
 
 def train_shadow_run(
@@ -56,14 +135,16 @@ def train_shadow_run(
     recipe: Recipe | None,
     seed: int,
     progress: Callable[[int, int], None] | None,
+    cache: Path | None = None,
 ) -> ShadowRun | None:
     """Train shadow models on halves of forgotten, unseen and other training records.
 
     Both groups are in half of the shadows each, so that every one of their records has shadow
     models with and without it. None when a forgotten record is not among the training records.
+    cache: a folder that keeps the scores; UsageError when it is not one of this very run.
     """
-    widths = dense_widths(network)
-    assert widths is not None
+    kind = architecture_of(network)
+    assert kind is not None
     rest = _others(train, forget)
     if rest is None:
         return None
@@ -75,15 +156,18 @@ def train_shadow_run(
     y = np.concatenate([forget.y, holdout.y, train.y[rest]])
     recipe = recipe or Recipe()
     judged = len(forget) + len(holdout)
-    run = train_shadows(
-        widths,
-        x.reshape(len(x), -1),
-        y,
-        shadows=shadows + shadows % 2,
-        recipe=recipe,
-        seed=seed,
-        progress=progress,
-    )
+    with own_folder():
+        run = train_shadows(
+            kind,
+            _scaled(prepared(network, x)),
+            y,
+            shadows=shadows + shadows % 2,
+            recipe=recipe,
+            seed=seed,
+            progress=progress,
+            cache=cache,
+            say=speech(progress),
+        )
     return ShadowRun(
         run.pool[:, :judged],
         run.member_mask[:, :judged],
@@ -92,6 +176,15 @@ def train_shadow_run(
         recipe,
         len(forget),
     )
+
+
+def _scaled(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return records divided by their largest number, so that training converges at any scale.
+
+    The same for all shadow models, in effect a first layer of theirs that is fixed.
+    """
+    largest = float(np.abs(x).max())
+    return x / np.float32(largest) if largest > 0.0 else x
 
 
 def _others(train: Records, forget: Records) -> NDArray[np.int64] | None:

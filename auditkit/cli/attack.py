@@ -49,6 +49,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attack", nargs="+", metavar="NAME", help="which (default: all possible)")
     parser.add_argument("--shadows", type=count, metavar="K", help="how many shadow models")
     parser.add_argument(
+        "--shadow-cache",
+        type=Path,
+        metavar="DIR",
+        help="keep their scores in DIR, confidential: a run that ended early goes on from there",
+    )
+    parser.add_argument(
         "--margin",
         type=number,
         metavar="D",
@@ -118,4 +124,5 @@ def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
         progress=progress,
         references=tuple(args.reference_model),
         forget=args.forget,
+        shadow_cache=args.shadow_cache,
     )

@@ -90,7 +90,7 @@ def test_signals_do_not_depend_on_grouping(monkeypatch):
     np.testing.assert_allclose(whole.query, whole.pool[:, :7], atol=1e-5)
     again = shadows.train_shadows(*arguments, **options)
     np.testing.assert_array_equal(whole.pool, again.pool)
-    monkeypatch.setattr(shadows.training, "GROUP_PARAMETERS", 1)
+    monkeypatch.setattr(shadows.groups, "GROUP_BYTES", 1)
     apart = shadows.train_shadows(*arguments, **options)
     np.testing.assert_allclose(whole.pool, apart.pool, atol=1e-3)
     assert not np.array_equal(whole.pool[0], whole.pool[1])

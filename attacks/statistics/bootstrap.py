@@ -31,7 +31,7 @@ from attacks.statistics.clusters import Clusters, Grouping, grouping
 
 RESAMPLES = 2000
 LEAST_RESAMPLES = 200
-VALUES_AT_ONCE = 2_000_000  # 16 MB an array; more would only leave the cache
+VALUES_AT_ONCE = 200_000  # 1.6 MB an array: more would leave the cache and be slower
 
 Statistic = Callable[[FloatArray, FloatArray], FloatArray]
 Rescore = Callable[[IntArray], tuple[ArrayLike, ArrayLike]]
@@ -166,7 +166,7 @@ def bca_auc(
     ranked = _Ranked.of(x, y)
     draws = np.concatenate(
         [
-            ranked.areas(*_counts(rng, size, x.size, y.size, group))
+            ranked.areas(*ranked.draw(rng, size, group))
             for size in _batches(resamples, x.size + y.size)
         ]
     )
@@ -206,8 +206,8 @@ def bca_auc_over_shadows(
     rng = np.random.default_rng(seed)
     draws = np.empty(resamples)
     for b in range(resamples):
-        drawn = _scores(rescore, np.sort(rng.integers(0, shadows, shadows)))
-        draws[b] = _Ranked.of(*drawn).areas(*_counts(rng, 1, m, n, group))[0]
+        drawn = _Ranked.of(*_scores(rescore, np.sort(rng.integers(0, shadows, shadows))))
+        draws[b] = drawn.areas(*drawn.draw(rng, 1, group))[0]
     influence: list[FloatArray] = _influence(*placements(*scores), group)
     without = np.array(
         [
@@ -334,52 +334,61 @@ def _fallback(known: AucEstimate) -> BootstrapEstimate:
 
 @dataclass(frozen=True)
 class _Ranked:
-    """Scores ranked once: where each member stands among the sorted non-members."""
+    """Scores ranked once: where each member stands among the sorted non-members.
 
-    order: IntArray  # sorts the non-members
+    Members are kept in order as well, so that a draw is read from front to back.
+    """
+
+    first: IntArray  # sorts the members
+    second: IntArray  # sorts the non-members
     under: IntArray  # [M], how many non-members lie strictly below each member
     up_to: IntArray  # [M], how many lie below or are equal
 
     @classmethod
     def of(cls, x: FloatArray, y: FloatArray) -> _Ranked:
-        order = np.argsort(y, kind="stable")
-        ranked = y[order]
-        return cls(
-            order.astype(np.int64),
-            np.searchsorted(ranked, x, "left").astype(np.int64),
-            np.searchsorted(ranked, x, "right").astype(np.int64),
-        )
+        first, second = np.argsort(x, kind="stable"), np.argsort(y, kind="stable")
+        members, others = x[first], y[second]
+        under = np.searchsorted(others, members, "left")
+        up_to = np.searchsorted(others, members, "right")
+        if np.array_equal(under, up_to):
+            up_to = under  # no ties between the groups: one look-up does
+        return cls(first, second, under, up_to)
+
+    def draw(
+        self, rng: np.random.Generator, size: int, group: Grouping | None
+    ) -> tuple[IntArray, IntArray]:
+        """Return how often each record is drawn, int64 [size, M] and [size, N], in score order."""
+        if group is None:  # all records are drawn alike, so their order does not matter
+            m, n = self.first.size, self.second.size
+            return _multiplicities(rng, size, m), _multiplicities(rng, size, n)
+        of_x, of_y = group.sizes
+        drawn = np.zeros((size, group.count), dtype=np.int64)
+        both = (of_x > 0) & (of_y > 0)
+        for stratum in (both, (of_x > 0) & ~both, (of_y > 0) & ~both):
+            where = np.flatnonzero(stratum)
+            if where.size:
+                drawn[:, where] = _multiplicities(rng, size, where.size)
+        return drawn[:, group.members[self.first]], drawn[:, group.non_members[self.second]]
 
     def areas(self, counts_x: IntArray, counts_y: IntArray) -> FloatArray:
         """Return the AUC [B] with each record counted as often as it was drawn.
 
-        Counts int [B, M] and [B, N]; no row of either is 0 throughout.
+        Counts int [B, M] and [B, N], in the order of the scores; no row of either is 0 throughout.
         """
         run = np.zeros((counts_y.shape[0], counts_y.shape[1] + 1), dtype=np.int64)
-        np.cumsum(counts_y[:, self.order], axis=1, out=run[:, 1:])
-        twice = np.take(run, self.under, axis=1) + np.take(run, self.up_to, axis=1)
-        wins = np.einsum("bm,bm->b", counts_x, twice)
+        np.cumsum(counts_y, axis=1, out=run[:, 1:])
+        wins = np.einsum("bm,bm->b", counts_x, np.take(run, self.under, axis=1))
+        if self.under is not self.up_to:
+            wins = wins + np.einsum("bm,bm->b", counts_x, np.take(run, self.up_to, axis=1))
+        else:
+            wins = 2 * wins
         pairs = 2.0 * counts_x.sum(axis=1) * run[:, -1]
         return np.asarray(wins / pairs, dtype=np.float64)
-
-
-def _counts(
-    rng: np.random.Generator, size: int, m: int, n: int, group: Grouping | None
-) -> tuple[IntArray, IntArray]:
-    """Return how often each record is drawn, int64 [size, M] and [size, N]."""
-    if group is None:
-        return _multiplicities(rng, size, m), _multiplicities(rng, size, n)
-    of_x, of_y = group.sizes
-    drawn = np.zeros((size, group.count), dtype=np.int64)
-    for stratum in ((of_x > 0) & (of_y == 0), (of_x == 0) & (of_y > 0), (of_x > 0) & (of_y > 0)):
-        where = np.flatnonzero(stratum)
-        if where.size:
-            drawn[:, where] = _multiplicities(rng, size, where.size)
-    return drawn[:, group.members], drawn[:, group.non_members]
 
 
 def _multiplicities(rng: np.random.Generator, size: int, n: int) -> IntArray:
     """Return how often each of n is drawn in n draws, int64 [size, n]."""
     drawn = rng.integers(0, n, (size, n))
     drawn += np.arange(size)[:, None] * n
-    return np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n).astype(np.int64)
+    counts: IntArray = np.bincount(drawn.ravel(), minlength=size * n).reshape(size, n)
+    return counts

@@ -19,11 +19,11 @@ Choices the rule leaves open, and how they are made here:
 - With fewer forgotten records than could ever show equivalence, there is no PASS however lucky the
   interval.
 - Exposure of single records: the rank of each forgotten record among the unseen ones is a p-value;
-  Benjamini-Hochberg over all records and attacks. With retrained models what is ranked is the score
-  less their mean score, so that a record which is easy for every model does not stand out. Against
-  a known AUC other than 0.5 the ranks are no p-values and there is no PASS without better ones
-  (from shadow models), which replace them. An exposed record stands in the way of a PASS; it does
-  not by itself make a FAIL.
+  Benjamini-Hochberg over all records, each by its best attack, corrected for their number. With
+  retrained models what is ranked is the score less their mean score, so that a record which is easy
+  for every model does not stand out. Against a known AUC other than 0.5 the ranks are no p-values
+  and there is no PASS without better ones (from shadow models), which replace them. An exposed
+  record stands in the way of a PASS; it does not by itself make a FAIL.
 - Where the groups are not comparable, attacks that compare records with one another say nothing
   against a known reference; against retrained models, which see the same records, they do.
 """

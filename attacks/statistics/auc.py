@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
 
 from attacks.arrays import FloatArray, proportion, vector
 from attacks.statistics.bounded import bernoulli_divergence, chernoff_interval
@@ -94,7 +95,7 @@ class AucEstimate:
             return apart, 1.0 - apart
         if self.method == "chernoff":
             return chernoff_interval(self.auc, self._pairs, confidence)
-        half = float(norm.isf(tail)) * self._logit_error
+        half = float(-ndtri(tail)) * self._logit_error
         return _expit(_logit(self.auc) - half), _expit(_logit(self.auc) + half)
 
     def p_above(self, bound: float) -> float:
@@ -129,7 +130,7 @@ class AucEstimate:
         if self.method.endswith("-logit"):
             if bound == 0.0:
                 return 0.0
-            return float(norm.sf((_logit(value) - _logit(bound)) / self._logit_error))
+            return float(ndtr(-(_logit(value) - _logit(bound)) / self._logit_error))
         if value <= bound:
             return 1.0
         if self.method == "all-tied":  # the level at which the interval above reaches the bound
@@ -199,7 +200,7 @@ class AucDifference:
         if self.method == "chernoff":
             low, high = chernoff_interval((1.0 + self.difference) / 2.0, self._pairs, confidence)
             return 2.0 * low - 1.0, 2.0 * high - 1.0
-        half = float(norm.isf(tail)) * self.standard_error
+        half = float(-ndtri(tail)) * self.standard_error
         return max(-1.0, self.difference - half), min(1.0, self.difference + half)
 
     def p_above(self, bound: float) -> float:
@@ -224,7 +225,7 @@ class AucDifference:
 
     def _p(self, value: float, bound: float) -> float:
         if self.method in ("delong-paired", "clustered-paired"):
-            return float(norm.sf((value - bound) / self.standard_error))
+            return float(ndtr(-(value - bound) / self.standard_error))
         if value <= bound:
             return 1.0
         if self.method == "all-equal":

@@ -120,7 +120,7 @@ def epsilon_lower_bound(
     )
 
 
-def _upper(count: IntArray, n: int, level: float) -> FloatArray:
+def _upper(count: FloatArray | IntArray, n: int, level: float) -> FloatArray:
     """Return the one-sided Clopper-Pearson limit of a share, for counts [T] out of n."""
     k = np.asarray(count, dtype=np.float64)
     limit: FloatArray = beta.isf(level, k + 1.0, np.maximum(n - k, 1.0))
@@ -155,7 +155,25 @@ def _at(
     """Return the ε [T] at thresholds [T], above which a record is called a member."""
     missed = np.searchsorted(np.sort(x), thresholds, side="right")
     alarms = y.size - np.searchsorted(np.sort(y), thresholds, side="right")
-    return _from_rates(_upper(missed, x.size, level), _upper(alarms, y.size, level), delta)
+    return epsilon_of_errors(missed, x.size, alarms, y.size, delta, level)
+
+
+def epsilon_of_errors(
+    missed: FloatArray | IntArray,
+    n_members: int,
+    alarms: FloatArray | IntArray,
+    n_non_members: int,
+    delta: float,
+    level: float,
+) -> FloatArray:
+    """Return the ε that counts of errors contradict, each rate bounded at its own `level`.
+
+    Missed members and false alarms, numbers that broadcast together; the confidence is
+    1 - 2·level. Source: Jagielski, Ullman and Oprea 2020.
+    """
+    return _from_rates(
+        _upper(missed, n_members, level), _upper(alarms, n_non_members, level), delta
+    )
 
 
 def planned_ranks(n: int) -> IntArray:

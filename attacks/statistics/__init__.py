@@ -1,4 +1,4 @@
-"""Numbers with their uncertainty: areas, rates, ε, equivalence and the correction for many tests."""
+"""Numbers with their uncertainty: areas, rates, ε, equivalence, correction for many tests."""
 
 from attacks.statistics.advantage import Advantage, membership_advantage
 from attacks.statistics.auc import AucDifference, AucEstimate, auc, auc_difference, auc_estimate

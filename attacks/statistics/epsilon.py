@@ -29,8 +29,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import brentq
-from scipy.special import expit, log_ndtr, ndtr, ndtri
-from scipy.stats import beta, binom
+from scipy.special import betainc, expit, log_ndtr, ndtr, ndtri
+from scipy.stats import beta
 
 from attacks.arrays import FloatArray, IntArray, proportion, vector
 from attacks.statistics.splitting import halves
@@ -253,18 +253,28 @@ def one_run_p_value(correct: int, guesses: int, m: int, epsilon: float, delta: f
     """
     if not 0 <= correct <= guesses <= m:
         raise ValueError(f"expected 0 <= correct <= guesses <= m, found {correct}, {guesses}, {m}")
-    share = float(expit(epsilon))
-    tail = float(binom.sf(correct - 1, guesses, share))
+    tail = _tail(correct, guesses, epsilon)
     if delta == 0.0 or correct == 0:
-        return min(1.0, tail)
-    steps = np.arange(1, correct + 1)
-    between = binom.sf(correct - steps - 1, guesses, share) - tail
+        return tail
+    steps = np.arange(1.0, correct + 1.0)
+    # The chance of `correct - step` or more; of 0 or more it is 1.
+    chance = betainc(correct - steps[:-1], guesses - correct + steps[:-1] + 1.0, expit(epsilon))
+    between = np.append(chance, 1.0) - tail
     return min(1.0, tail + 2.0 * m * delta * max(0.0, float(np.max(between / steps))))
+
+
+def _tail(correct: int, guesses: int, epsilon: float) -> float:
+    """Return the chance of as many right guesses when each is right with chance e^ε/(1 + e^ε)."""
+    if correct == 0:
+        return 1.0
+    return float(betainc(correct, guesses - correct + 1.0, expit(epsilon)))
 
 
 def _rejects(
     epsilon: float, m: int, correct: int, guesses: int, delta: float, level: float
 ) -> bool:
+    if _tail(correct, guesses, epsilon) >= level:
+        return False  # δ only raises the p-value
     return one_run_p_value(correct, guesses, m, epsilon, delta) < level
 
 

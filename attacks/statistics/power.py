@@ -32,9 +32,10 @@ def tpr_equivalence_power(
 ) -> float:
     """Return the chance that the true-positive rate at `fpr` is shown to be within fpr ± margin.
 
-    `true_tpr`: what it is, `fpr` (nothing left) when None. An approximation: the slope of the curve,
-    by which the threshold's spread counts, is that of normal scores. 0 where the non-members do not
-    resolve the rate (fewer than 3/fpr). Raises ValueError on sizes below 1 or rates outside (0, 1).
+    `true_tpr`: what it is, `fpr` (nothing left) when None. An approximation, up to 0.1 too high:
+    the slope of the curve, by which the threshold's spread counts, is that of normal scores. 0
+    where the non-members do not resolve the rate (fewer than 3/fpr). Raises ValueError on sizes
+    below 1 or rates outside (0, 1).
     """
     proportion(fpr, "fpr"), proportion(margin, "margin"), proportion(alpha, "alpha")
     _sizes(n_members, n_non_members)

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from attacks.arrays import BoolArray, FloatArray, proportion, vector
 from attacks.statistics.binomial import clopper_pearson, clopper_pearson_bands
+from attacks.statistics.clusters import Clusters
 from attacks.statistics.population_rate import population_rate
 
 NEGATIVES_PER_FPR = 3.0  # fewer than 3/FPR, and seeing no false alarm at all proves nothing
@@ -75,12 +76,17 @@ def resolvable_fpr(n_non_members: int) -> float:
 
 
 def tpr_at_fpr(
-    members: ArrayLike, non_members: ArrayLike, fpr: float, confidence: float = 0.95
+    members: ArrayLike,
+    non_members: ArrayLike,
+    fpr: float,
+    confidence: float = 0.95,
+    clusters: Clusters | None = None,
 ) -> TprAtFpr | Refused:
     """Return the true-positive rate at a false-positive rate with both its intervals.
 
-    Members [M], non-members [N], higher meaning member. `Refused` with fewer than 3/fpr
-    non-members. Raises ValueError on an empty group, nan, or rates outside (0, 1).
+    Members [M], non-members [N], higher meaning member; clusters, as of `auc_estimate`, widen the
+    population's interval. `Refused` with fewer than 3/fpr non-members. Raises ValueError on an
+    empty group, nan, or rates outside (0, 1).
     """
     x, y = vector(members, "members"), vector(non_members, "non_members")
     needed = negatives_needed(fpr)
@@ -96,7 +102,7 @@ def tpr_at_fpr(
     threshold = float(np.partition(y, y.size - 1 - allowed)[y.size - 1 - allowed])
     hits = int(np.count_nonzero(x > threshold))
     lower, upper = clopper_pearson(hits, x.size, confidence)
-    population = population_rate(x, y, fpr).interval(confidence)
+    population = population_rate(x, y, fpr, clusters).interval(confidence)
     return TprAtFpr(
         fpr,
         float(np.count_nonzero(y > threshold)) / y.size,

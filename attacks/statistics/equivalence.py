@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri  # scipy.stats checks its arguments for most of a plan
 
 from attacks.arrays import proportion
 
@@ -96,9 +96,9 @@ def equivalence_power(
     area = reference + difference
     variance = hanley_mcneil_variance(area, n_members, n_non_members)
     error = math.sqrt(variance * (2.0 if independent_reference else 1.0))
-    z = float(norm.isf(alpha))
-    up = norm.cdf((margin - difference) / error - z)
-    down = norm.cdf((margin + difference) / error - z)
+    z = float(-ndtri(alpha))
+    up = ndtr((margin - difference) / error - z)
+    down = ndtr((margin + difference) / error - z)
     return max(0.0, float(up + down - 1.0))
 
 
@@ -151,7 +151,7 @@ def least_members_for_pass(
 
     def possible(m: int) -> bool:
         error = math.sqrt(factor * hanley_mcneil_variance(reference, m, n_non_members))
-        return float(norm.isf(alpha)) * error < margin
+        return float(-ndtri(alpha)) * error < margin
 
     return _least(possible)
 
@@ -174,7 +174,7 @@ def members_to_show_beyond(
     """
     area = reference + difference
     proportion(area, "reference + difference")
-    wanted = float(norm.isf(alpha / 2.0) + norm.ppf(proportion(power, "power")))
+    wanted = float(-ndtri(alpha / 2.0) + ndtri(proportion(power, "power")))
     room = abs(difference) - proportion(margin, "margin")
     if room <= 0.0:
         return None
@@ -192,8 +192,8 @@ def trials_for_share(share: float, bound: float, *, alpha: float, power: float) 
     The usual normal approximation, as it is for planning only. Raises ValueError unless alpha and
     power lie in (0, 1). Source: Fleiss, Levin and Paik 2003, equation 2.11.
     """
-    z_alpha = float(norm.isf(proportion(alpha, "alpha")))
-    z_power = float(norm.ppf(proportion(power, "power")))
+    z_alpha = float(-ndtri(proportion(alpha, "alpha")))
+    z_power = float(ndtri(proportion(power, "power")))
     if abs(share - bound) < 1e-6:
         return None
     spread = z_alpha * math.sqrt(bound * (1.0 - bound)) + z_power * math.sqrt(share * (1.0 - share))

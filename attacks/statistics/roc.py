@@ -15,6 +15,8 @@ from numpy.typing import ArrayLike
 
 from attacks.arrays import BoolArray, FloatArray, proportion, vector
 from attacks.statistics.binomial import clopper_pearson, clopper_pearson_bands
+from attacks.statistics.clusters import Clusters
+from attacks.statistics.population_rate import population_rate
 
 NEGATIVES_PER_FPR = 3.0  # fewer than 3/FPR, and seeing no false alarm at all proves nothing
 MOST_POINTS = 200
@@ -25,7 +27,9 @@ class TprAtFpr:
     """The share of members above the threshold that a planned share of non-members exceeds.
 
     `true_positives` members of `n_members` lie above the threshold; `achieved_fpr` is at most
-    `fpr` (less with ties). The interval is exact for this threshold.
+    `fpr` (less with ties). lower, upper: exact for this threshold, whatever its false-positive rate
+    may be among all non-members. population_lower, population_upper: for the threshold that has
+    `fpr` among all non-members, wider, as that threshold is estimated (`population_rate`).
     """
 
     fpr: float
@@ -38,6 +42,8 @@ class TprAtFpr:
     true_positives: int
     n_members: int
     n_non_members: int
+    population_lower: float
+    population_upper: float
 
 
 @dataclass(frozen=True)
@@ -70,12 +76,17 @@ def resolvable_fpr(n_non_members: int) -> float:
 
 
 def tpr_at_fpr(
-    members: ArrayLike, non_members: ArrayLike, fpr: float, confidence: float = 0.95
+    members: ArrayLike,
+    non_members: ArrayLike,
+    fpr: float,
+    confidence: float = 0.95,
+    clusters: Clusters | None = None,
 ) -> TprAtFpr | Refused:
-    """Return the true-positive rate at a false-positive rate with its Clopper-Pearson interval.
+    """Return the true-positive rate at a false-positive rate with both its intervals.
 
-    Members [M], non-members [N], higher meaning member. `Refused` with fewer than 3/fpr
-    non-members. Raises ValueError on an empty group, nan, or rates outside (0, 1).
+    Members [M], non-members [N], higher meaning member; clusters, as of `auc_estimate`, widen the
+    population's interval. `Refused` with fewer than 3/fpr non-members. Raises ValueError on an
+    empty group, nan, or rates outside (0, 1).
     """
     x, y = vector(members, "members"), vector(non_members, "non_members")
     needed = negatives_needed(fpr)
@@ -91,6 +102,7 @@ def tpr_at_fpr(
     threshold = float(np.partition(y, y.size - 1 - allowed)[y.size - 1 - allowed])
     hits = int(np.count_nonzero(x > threshold))
     lower, upper = clopper_pearson(hits, x.size, confidence)
+    population = population_rate(x, y, fpr, clusters).interval(confidence)
     return TprAtFpr(
         fpr,
         float(np.count_nonzero(y > threshold)) / y.size,
@@ -102,6 +114,7 @@ def tpr_at_fpr(
         hits,
         x.size,
         y.size,
+        *population,
     )
 
 

@@ -312,6 +312,7 @@ def _scores(
     after: dict[str, AttackScores] = {}
     before: dict[str, AttackScores | None] = {}
     skipped: dict[str, str] = {}
+    people = _people(groups.forget, groups.holdout)
     for name in names:
         attack = attacks.REGISTRY[name]
         missing = evidence["after"].lacks(attack.needs)
@@ -324,13 +325,26 @@ def _scores(
             if not found.lacks(attack.needs)
         }
         references = tuple(v for phase, v in by_phase.items() if phase.startswith("reference"))
-        after[name] = AttackScores(name, *by_phase["after"], references, attack.population)
+        after[name] = AttackScores(name, *by_phase["after"], references, attack.population, people)
         before[name] = (
-            AttackScores(name, *by_phase["before"], (), attack.population)
+            AttackScores(name, *by_phase["before"], (), attack.population, people)
             if "before" in by_phase
             else None
         )
     return after, before, skipped
+
+
+def _people(forget: Records, holdout: Records) -> tuple[list[str], list[str]] | None:
+    """Return whose record each is, None where nobody is named; who is not stands alone."""
+    if forget.subject is None and holdout.subject is None:
+        return None
+
+    def named(records: Records, side: str) -> list[str]:
+        if records.subject is None:
+            return [f"{side} record {i}" for i in range(len(records))]
+        return [f"subject {name}" for name in records.subject]
+
+    return named(forget, "forgotten"), named(holdout, "unseen")
 
 
 def _comparability(groups: Groups, seed: int) -> Comparability:

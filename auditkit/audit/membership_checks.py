@@ -35,7 +35,7 @@ def figures(scores: AttackScores | None) -> dict[str, Any]:
     """Return AUC and true-positive rates with intervals, or why a rate was refused."""
     if scores is None:
         return {}
-    found = attacks.evaluate(scores.forgotten, scores.unseen)
+    found = attacks.evaluate(scores.forgotten, scores.unseen, clusters=scores.subjects)
     values: dict[str, Any] = {
         "auc": found.auc.auc,
         "auc_interval": [found.auc.lower, found.auc.upper],

@@ -17,6 +17,7 @@ from attacks.decision import (
     decide_cohort,
     what_can_be_decided,
 )
+from attacks.decision.exposure import exposed_by_rank
 from attacks.statistics import Refused
 
 APART = Comparability(False, "different", 0.05, ())
@@ -224,3 +225,45 @@ def test_comparability():
         compare_groups(alike[:, :3], unseen)
     with pytest.raises(ValueError, match="forgotten holds"):
         compare_groups(alike * np.nan, unseen)
+
+
+def test_ten_records_of_one_person_are_not_ten_people():
+    """600 records of 60 people: as records they pass, as people they are too few to say."""
+    one = _scores("loss", forgotten=60, seed=3)
+    often = np.repeat(one.forgotten, 10)
+    names = np.repeat(np.arange(60), 10), np.arange(60, 60 + 5000)
+    by_record = AttackScores("loss", often, one.unseen)
+    by_person = dataclasses.replace(by_record, subjects=names)
+    apart, together = (decide_cohort(CohortPlan(), [s]) for s in (by_record, by_person))
+    assert together.verdict is Verdict.INCONCLUSIVE
+    narrow, wide = (v.attacks[0].auc_test for v in (apart, together))
+    assert wide.upper - wide.lower > 2.5 * (narrow.upper - narrow.lower)
+    rates = [v.attacks[0].tpr_test for v in (apart, together)]
+    assert rates[0] is not None and rates[1] is not None
+    assert rates[1].upper > rates[0].upper
+
+
+def test_the_rate_is_not_passed_on_a_lucky_threshold():
+    """300 unseen records: the threshold itself is uncertain, and the limit says so."""
+    scores = _scores("loss", 0.15, forgotten=3000, unseen=300, seed=1)
+    test = decide_cohort(CohortPlan(tpr_margin=0.015), [scores]).attacks[0].tpr_test
+    rate = decide_cohort(CohortPlan(), [scores]).attacks[0].tpr
+    assert test is not None and not isinstance(rate, Refused)
+    assert rate.upper < 0.025 < test.upper and not test.equivalent
+
+
+@pytest.mark.parametrize("attacks", [1, 5])
+def test_many_attacks_on_one_exposed_record_make_no_room_for_others(attacks):
+    """20 exposed of 200: at most 5 % of those named are wrong, by record and not by attack."""
+    wrong = []
+    for seed in range(150):
+        rng = np.random.default_rng([seed, attacks])
+        pairs = []
+        for _ in range(attacks):
+            forgotten = rng.normal(size=200)
+            forgotten[:20] += 6.0
+            pairs.append((forgotten, rng.normal(size=5000)))
+        found = np.array(exposed_by_rank(pairs).records, dtype=int)
+        assert set(range(20)) <= set(found.tolist())
+        wrong.append(np.mean(found >= 20))
+    assert np.mean(wrong) <= 0.05 + 3 * np.std(wrong) / np.sqrt(150)

@@ -5,14 +5,21 @@ One or two shadow models are enough for a useful score, where LiRA has nothing t
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from attacks.arrays import BoolArray, FloatArray, finite, shadow_arrays, vector
+from attacks.arrays import (
+    BoolArray,
+    FloatArray,
+    require_shadows,
+    shadow_arrays,
+    signal_matrix,
+    vector,
+)
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import require_shadows
+from attacks.probabilities import Mean, halfway, log_probability, mean_probability
 
 Variant = Literal["online", "offline"]
 
@@ -58,12 +65,12 @@ def score(
         others = ratio
     else:
         z = vector(population_target, "population_target")
-        z_signals = finite(population_shadows, "population_shadows", 2)
+        z_signals = signal_matrix(population_shadows, "population_shadows")
         if z_signals.shape != (signals.shape[0], z.size):
             raise ValueError(
                 f"population_shadows must be {(signals.shape[0], z.size)}, found {z_signals.shape}"
             )
-        others = _log_ratio(z, z_signals, np.zeros(z_signals.shape, np.bool_), variant, offline_a)
+        others = _log_ratio(z, z_signals, None, variant, offline_a)
     count = np.searchsorted(np.sort(others), ratio - np.log(gamma), side="right")
     # An arc tangent still tells log-ratios of 40 and 41 apart, where a sigmoid is already 1.
     tie_break = 0.5 + np.arctan(ratio) / np.pi
@@ -71,36 +78,24 @@ def score(
 
 
 def _log_ratio(
-    target: FloatArray, shadows: FloatArray, mask: BoolArray, variant: Variant, offline_a: float
+    target: FloatArray,
+    shadows: NDArray[Any],
+    mask: BoolArray | None,
+    variant: Variant,
+    offline_a: float,
 ) -> FloatArray:
-    """Return log r = log p - log p̄ for every record [N]."""
-    # In logarithms throughout: the mean of tiny probabilities underflows, their log-mean does not.
-    log_p = -np.logaddexp(0.0, -shadows)
-    log_mean = _masked_log_mean(log_p, ~mask)
+    """Return log r = log p - log p̄ for every record [N]; mask None: no model saw any of them."""
+    bar = mean_probability(shadows, mask, inside=False)
     if variant == "offline":
-        a = offline_a
-        log_bar = np.log1p(a) + log_mean
-        if a < 1.0:
-            log_bar = np.logaddexp(log_bar, np.log1p(-a))
-        log_bar = log_bar - np.log(2.0)
-    else:
-        seen = mask.any(axis=0)
-        both = np.logaddexp(log_mean, _masked_log_mean(log_p, mask)) - np.log(2.0)
-        log_bar = np.where(seen, both, log_mean)
-    result: FloatArray = -np.logaddexp(0.0, -target) - log_bar
-    return result
-
-
-def _masked_log_mean(log_p: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return the log of the mean of exp(log_p) over the masked rows [N], -inf where there are
-    none."""
-    counts = mask.sum(axis=0)
-    hidden = np.where(mask, log_p, -np.inf)
-    top = np.where(counts > 0, hidden.max(axis=0), 0.0)
-    total = np.exp(hidden - top).sum(axis=0)
-    with np.errstate(divide="ignore"):
-        result: FloatArray = top + np.log(total) - np.log(np.maximum(counts, 1))
-    return result
+        # p̄ = ½ [(1+a) p_out + (1-a)], that is 1 - p̄ = ½ (1+a) (1 - p_out)
+        weight = 0.5 * (1.0 + offline_a)
+        log_p = np.log(weight) + bar.log_p
+        if offline_a < 1.0:
+            log_p = np.logaddexp(log_p, np.log(0.5 * (1.0 - offline_a)))
+        bar = Mean(log_p, weight * bar.not_p)
+    elif mask is not None:
+        bar = halfway(bar, mean_probability(shadows, mask, inside=True))
+    return log_probability(target) - bar.log()
 
 
 def _function(evidence: Evidence) -> FloatArray:

@@ -104,7 +104,7 @@ def boolean_matrix(values: ArrayLike, name: str, shape: tuple[int, ...]) -> Bool
     return mask.view(np.bool_) if mask.dtype in (np.int8, np.uint8) else mask.astype(np.bool_)
 
 
-def shadow_arrays(
+def shadow_matrices(
     target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike
 ) -> tuple[FloatArray, NDArray[np.floating[Any]], BoolArray]:
     """Return target float64 [N], shadows [K, N] as they are and member_mask bool [K, N], checked.
@@ -122,31 +122,26 @@ def shadow_arrays(
     return goal, signals, boolean_matrix(member_mask, "member_mask", signals.shape)
 
 
+def shadow_arrays(
+    target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return target [N], shadows [K, N] float64 and member_mask bool [K, N], checked.
+
+    For few records, as float32 shadows are copied; `shadow_matrices` for many. Raises ValueError as
+    that does.
+    """
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
+    return goal, signals.astype(np.float64, copy=False), mask
+
+
 def member_counts(mask: BoolArray) -> IntArray:
     """Return how many shadow models trained on each record, int64 [N]; mask bool [K, N]."""
-    counts = np.zeros(mask.shape[1], dtype=np.int64)
-    for row in mask:
-        counts += row
+    counts = np.empty(mask.shape[1], dtype=np.int64)
+    step = 4096  # columns whose sums stay in cache
+    for first in range(0, counts.size, step):
+        part = slice(first, first + step)
+        counts[part] = np.add.reduce(mask[:, part].view(np.uint8), axis=0, dtype=np.uint32)
     return counts
-
-
-def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
-    """Raise ValueError, naming the first such record, when a record has too few IN or OUT shadows.
-
-    Mask bool [K, N].
-    """
-    inside = member_counts(mask)
-    for name, counts, least in (
-        ("IN", inside, least_in),
-        ("OUT", mask.shape[0] - inside, least_out),
-    ):
-        short = np.flatnonzero(counts < least)
-        if short.size:
-            first = int(short[0])
-            raise ValueError(
-                f"{short.size} record(s) have too few {name} shadow models: record {first} has "
-                f"{int(counts[first])}, at least {least} needed"
-            )
 
 
 def proportion(value: float, name: str) -> float:

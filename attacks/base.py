@@ -11,9 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import FloatArray, require_shadows, shadow_arrays
+from attacks.arrays import FloatArray, shadow_matrices
 from attacks.interface import Attack, Evidence, Tier
-from attacks.probabilities import halfway, log_probability, mean_probability
+from attacks.lira import require_shadows
+from attacks.probabilities import halfway, log_probability, mean_probabilities, mean_probability
 
 Variant = Literal["online", "balanced", "offline"]
 
@@ -49,15 +50,15 @@ def score(
         raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
     if not 0.0 <= offline_scale <= 1.0:
         raise ValueError(f"offline_scale must lie in [0, 1], found {offline_scale}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=0 if variant == "offline" else 1, least_out=1)
     if variant == "online":
         bar = mean_probability(signals).log()
     elif variant == "balanced":
-        sides = (mean_probability(signals, mask, inside=inside) for inside in (False, True))
-        bar = halfway(*sides).log()
+        bar = halfway(*mean_probabilities(signals, mask)).log()
     else:
-        bar = offline_scale * mean_probability(signals, mask, inside=False).log()
+        _, out = mean_probabilities(signals, mask)
+        bar = offline_scale * out.log()
     return np.asarray(log_probability(goal) - bar, dtype=np.float64)
 
 

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from attacks.arrays import FloatArray, require_shadows, shadow_arrays
+from attacks.arrays import FloatArray, shadow_matrices
 from attacks.blocks import Moments, moments
 from attacks.interface import Attack, Evidence, Tier
+from attacks.lira import require_shadows
 
 Variant = Literal["online", "offline"]
 Predictive = Literal["student-t", "normal"]
@@ -90,12 +91,11 @@ def score(
         raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
     if predictive not in get_args(Predictive):
         raise ValueError(f"predictive must be one of {get_args(Predictive)}, found {predictive!r}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=1 if variant == "online" else 0, least_out=1)
-    inside = moments(signals, mask, inside=True)
+    inside, out = moments(signals, mask)
     if not inside.count.any():
         raise ValueError("no record has an IN shadow model: what IN looks like cannot be learned")
-    out = moments(signals, mask, inside=False)
     alpha = ALPHA[predictive]
     with_record = _posterior(inside, alpha) if variant == "online" else _prior(inside, alpha)
     without = _posterior(out, alpha)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
-from attacks.arrays import FloatArray, require_shadows, shadow_arrays
+from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
 from attacks.blocks import Moments, medians, moments
 from attacks.interface import Attack, Evidence, Tier
 
@@ -72,11 +72,11 @@ def score(
     online = variant == "online"
     if variance == "global-in" and not online:
         raise ValueError("variance 'global-in' needs IN shadow models: it is for variant 'online'")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     least = 2 if variance == "per-record" else 1
     require_shadows(mask, least_in=least if online else 0, least_out=least)
 
-    out = moments(signals, mask, inside=False)
+    inside, out = moments(signals, mask)
     mean_out = out.mean if centre == "mean" else medians(signals, mask, inside=False)
     if not online:
         sigma_out = _sigma(out, variance)
@@ -84,7 +84,6 @@ def score(
             return -_log_density(goal, mean_out, sigma_out)
         one_sided: FloatArray = -log_ndtr((mean_out - goal) / sigma_out)
         return one_sided
-    inside = moments(signals, mask, inside=True)
     mean_in = inside.mean if centre == "mean" else medians(signals, mask, inside=True)
     sigma_in, sigma_out = _sigma(inside, variance), _sigma(out, variance)
     if variance == "shared":
@@ -93,6 +92,25 @@ def score(
     elif variance == "global-in":
         sigma_out = sigma_in
     return _log_density(goal, mean_in, sigma_in) - _log_density(goal, mean_out, sigma_out)
+
+
+def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
+    """Raise ValueError, naming the first such record, when a record has too few IN or OUT shadows.
+
+    Mask bool [K, N].
+    """
+    inside = member_counts(mask)
+    for name, counts, least in (
+        ("IN", inside, least_in),
+        ("OUT", mask.shape[0] - inside, least_out),
+    ):
+        short = np.flatnonzero(counts < least)
+        if short.size:
+            first = int(short[0])
+            raise ValueError(
+                f"{short.size} record(s) have too few {name} shadow models: record {first} has "
+                f"{int(counts[first])}, at least {least} needed"
+            )
 
 
 def _sigma(found: Moments, variance: Variance) -> FloatArray:

@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from attacks.arrays import BoolArray, FloatArray, member_counts
-from attacks.blocks import by_record, weights
+from attacks.arrays import BoolArray, FloatArray
+from attacks.blocks import by_record
 
-HIDDEN = 1e300  # a signal of which no exponential is left
+LARGEST = 709.0  # the last whole φ whose exponential is finite; 1 - p is 1e-308 there
+LEAST_MEAN = 1e-250  # below it single terms underflow, and the mean is taken of logarithms
 
 
 @dataclass(frozen=True)
@@ -41,49 +42,77 @@ def log_probability(signals: FloatArray) -> FloatArray:
     return result
 
 
-def mean_probability(
-    signals: NDArray[Any], mask: BoolArray | None = None, *, inside: bool = False
-) -> Mean:
-    """Return the mean of p = 1 / (1 + exp(-φ)) over the shadow models chosen.
+def mean_probability(signals: NDArray[Any]) -> Mean:
+    """Return the mean of p = 1 / (1 + exp(-φ)) over all shadow models.
 
-    Signals φ [K, N] of any floating type, read in blocks; mask bool [K, N]: the models with
-    (`inside`) or without the record; all of them without a mask.
+    Signals φ [K, N] of any floating type, read in blocks.
     """
-    shadows, records = signals.shape
-    count = np.full(records, shadows) if mask is None else member_counts(mask)
-    if mask is not None and not inside:
-        count = shadows - count
+    shadows = signals.shape[0]
 
-    def work(part: slice) -> tuple[FloatArray, ...]:
-        values = signals[:, part].astype(np.float64)
-        n = np.maximum(count[part], 1)
-        hide = 0.0 if mask is None else HIDDEN * weights(mask[:, part], inside=not inside)
-        with np.errstate(over="ignore", divide="ignore"):
-            not_p = np.add.reduce(_sigmoid(-(values + hide)), axis=0) / n
-            values -= hide
-            # p exp(-s) = 1 / (exp(s) + exp(s - φ)) with s the largest φ, or 0 above it
-            shift = np.minimum(values.max(axis=0), 0.0)
-            np.subtract(shift, values, out=values)
-            np.exp(values, out=values)
-            values += np.exp(shift)
-            np.reciprocal(values, out=values)
-            log_p = shift + np.log(np.add.reduce(values, axis=0) / n)
-        return np.where(count[part] > 0, log_p, -np.inf), not_p
+    def work(part: slice, memory: list[FloatArray]) -> tuple[FloatArray, ...]:
+        p, not_p = memory
+        _probabilities(signals[:, part], p, not_p)
+        total, total_not = np.add.reduce(p, axis=0), np.add.reduce(not_p, axis=0)
+        count = np.full(total.shape, float(shadows))
+        return _mean(total, total_not, count, signals[:, part], None)
 
-    return Mean(*by_record(work, shadows, records))
+    return Mean(*by_record(work, *signals.shape, buffers=2))
+
+
+def mean_probabilities(signals: NDArray[Any], mask: BoolArray) -> tuple[Mean, Mean]:
+    """Return the mean of p over the shadow models with, and without, each record.
+
+    Signals φ [K, N] of any floating type, mask bool [K, N], both read in blocks.
+    """
+    shadows = signals.shape[0]
+
+    def work(part: slice, memory: list[FloatArray]) -> tuple[FloatArray, ...]:
+        p, not_p, chosen = memory
+        _probabilities(signals[:, part], p, not_p)
+        np.copyto(chosen, mask[:, part])
+        count = np.add.reduce(chosen, axis=0)
+        total_in, total_not_in = (np.einsum("kn,kn->n", a, chosen) for a in (p, not_p))
+        np.subtract(1.0, chosen, out=chosen)
+        total_out, total_not_out = (np.einsum("kn,kn->n", a, chosen) for a in (p, not_p))
+        own, seen = signals[:, part], mask[:, part]
+        return (
+            *_mean(total_in, total_not_in, count, own, seen),
+            *_mean(total_out, total_not_out, shadows - count, own, ~seen),
+        )
+
+    found = by_record(work, *signals.shape, buffers=3)
+    return Mean(*found[:2]), Mean(*found[2:])
 
 
 def halfway(a: Mean, b: Mean) -> Mean:
-    """Return the mean of two means, or the one where the other is of no models."""
-    nothing_a, nothing_b = np.isneginf(a.log_p), np.isneginf(b.log_p)
-    one = nothing_a | nothing_b
-    log_p = np.logaddexp(a.log_p, b.log_p) - np.where(one, 0.0, np.log(2.0))
-    return Mean(log_p, (a.not_p + b.not_p) * np.where(one, 1.0, 0.5))
+    """Return the mean of two means."""
+    return Mean(np.logaddexp(a.log_p, b.log_p) - np.log(2.0), 0.5 * (a.not_p + b.not_p))
 
 
-def _sigmoid(values: FloatArray) -> FloatArray:
-    """Return 1 / (1 + exp(-x)), in place of the argument."""
-    np.negative(values, out=values)
-    np.exp(values, out=values)
-    values += 1.0
-    return np.reciprocal(values, out=values)
+def _probabilities(signals: NDArray[Any], p: FloatArray, not_p: FloatArray) -> None:
+    """Write 1 / (1 + exp(-φ)) and 1 / (1 + exp(φ)), both to their last digit."""
+    np.minimum(signals, LARGEST, out=p, dtype=np.float64)
+    np.exp(p, out=p)
+    np.add(p, 1.0, out=not_p)
+    np.reciprocal(not_p, out=not_p)
+    p *= not_p
+
+
+def _mean(
+    p: FloatArray,
+    not_p: FloatArray,
+    count: FloatArray,
+    signals: NDArray[Any],
+    mask: BoolArray | None,
+) -> tuple[FloatArray, FloatArray]:
+    """Return what a `Mean` holds from the sums, taking logarithms where the terms underflow."""
+    n = np.maximum(count, 1.0)
+    low = (p < LEAST_MEAN) & (count > 0)
+    with np.errstate(divide="ignore"):
+        log_p = np.log(p / n)
+    if low.any():
+        terms = log_probability(signals[:, low].astype(np.float64))
+        if mask is not None:
+            terms = np.where(mask[:, low], terms, -np.inf)
+        log_p[low] = np.logaddexp.reduce(terms, axis=0) - np.log(n[low])
+    return log_p, not_p / n

@@ -13,14 +13,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from attacks.arrays import BoolArray, FloatArray, member_counts, require_shadows, shadow_arrays
-from attacks.blocks import by_record, moments, weights
+from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
+from attacks.blocks import by_record, moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import LEAST_SIGMA
-from attacks.probabilities import HIDDEN, log_probability
+from attacks.lira import LEAST_SIGMA, require_shadows
+from attacks.probabilities import log_probability
 
 Variant = Literal["rank", "linear", "logit", "mean", "cautious"]
 
+NOWHERE = 1e300  # a signal beyond all others
 GREATEST_LOSS = 1000.0  # where the interpolation ends, as in the published code
 
 
@@ -47,11 +48,12 @@ def score(
     Raises ValueError when shapes do not fit, a value is nan, a name is unknown, or a record has too
     few OUT shadow models: one, and two for all but `rank` and `linear`.
     Source: Ye et al. 2022 (Attack R); the last four as linear_itp, logit_rescale, mean_linear_logit
-    and min_linear_logit of the code published with it (ml_privacy_meter, research/2022_enhanced_mia).
+    and min_linear_logit of the code published with it (ml_privacy_meter,
+    research/2022_enhanced_mia).
     """
     if variant not in get_args(Variant):
         raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=0, least_out=1 if variant in ("rank", "linear") else 2)
     if variant == "rank":
         higher, equal, _, _ = _neighbours(goal, signals, mask)
@@ -67,7 +69,7 @@ def score(
 
 
 def _logit(target: FloatArray, shadows: NDArray[Any], mask: BoolArray) -> FloatArray:
-    out = moments(shadows, mask, inside=False)
+    _, out = moments(shadows, mask)
     sigma = np.maximum(np.sqrt(out.squares / out.count), LEAST_SIGMA)
     rate: FloatArray = ndtr((out.mean - target) / sigma)
     return rate
@@ -93,19 +95,26 @@ def _neighbours(
     equal, the least that is not lower and the greatest that is lower (±1e300 where there is none).
     """
 
-    def work(part: slice) -> tuple[FloatArray, ...]:
-        chosen = weights(mask[:, part], inside=False)
-        values = shadows[:, part].astype(np.float64)
-        goal = target[part]
-        higher = np.einsum("kn,kn->n", (values > goal).astype(np.float64), chosen)
-        equal = np.einsum("kn,kn->n", (values == goal).astype(np.float64), chosen)
-        hide = HIDDEN * (1.0 - chosen)
-        lower = values < goal
-        above = (values + hide + HIDDEN * lower).min(axis=0)
-        below = (values - hide - HIDDEN * ~lower).max(axis=0)
-        return higher, equal, np.minimum(above, HIDDEN), np.maximum(below, -HIDDEN)
+    out = (mask.shape[0] - member_counts(mask)).astype(np.float64)
 
-    higher, equal, above, below = by_record(work, *shadows.shape)
+    def work(part: slice, memory: list[FloatArray]) -> tuple[FloatArray, ...]:
+        values, other = memory
+        goal = target[part]
+        np.multiply(mask[:, part], NOWHERE, out=values)
+        values += shadows[:, part]  # IN models out of the way, above
+        lower = values < goal
+        fewer = np.add.reduce(lower.view(np.uint8), axis=0, dtype=np.uint32)
+        equal = np.add.reduce((values == goal).view(np.uint8), axis=0, dtype=np.uint32)
+        np.multiply(lower, NOWHERE, out=other)
+        other += values
+        above = other.min(axis=0)
+        np.multiply(~lower, -2.0 * NOWHERE, out=other)  # the IN models' as well
+        other += values
+        below = other.max(axis=0)
+        higher = out[part] - fewer - equal
+        return higher, equal, np.minimum(above, NOWHERE), np.maximum(below, -NOWHERE)
+
+    higher, equal, above, below = by_record(work, *shadows.shape, buffers=2)
     return higher, equal, above, below
 
 

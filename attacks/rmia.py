@@ -13,13 +13,19 @@ from numpy.typing import ArrayLike, NDArray
 from attacks.arrays import (
     BoolArray,
     FloatArray,
-    require_shadows,
-    shadow_arrays,
+    shadow_matrices,
     signal_matrix,
     vector,
 )
 from attacks.interface import Attack, Evidence, Tier
-from attacks.probabilities import Mean, halfway, log_probability, mean_probability
+from attacks.lira import require_shadows
+from attacks.probabilities import (
+    Mean,
+    halfway,
+    log_probability,
+    mean_probabilities,
+    mean_probability,
+)
 
 Variant = Literal["online", "offline"]
 
@@ -56,7 +62,7 @@ def score(
         raise ValueError(f"gamma must be at least 1, found {gamma}")
     if not 0.0 <= offline_a <= 1.0:
         raise ValueError(f"offline_a must lie in [0, 1], found {offline_a}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=1 if variant == "online" else 0, least_out=1)
     ratio = _log_ratio(goal, signals, mask, variant, offline_a)
     if (population_target is None) != (population_shadows is None):
@@ -85,16 +91,19 @@ def _log_ratio(
     offline_a: float,
 ) -> FloatArray:
     """Return log r = log p - log p̄ for every record [N]; mask None: no model saw any of them."""
-    bar = mean_probability(shadows, mask, inside=False)
+    if mask is None:
+        out = mean_probability(shadows)
+        bar = out
+    else:
+        inside, out = mean_probabilities(shadows, mask)
+        bar = halfway(inside, out)
     if variant == "offline":
         # p̄ = ½ [(1+a) p_out + (1-a)], that is 1 - p̄ = ½ (1+a) (1 - p_out)
         weight = 0.5 * (1.0 + offline_a)
-        log_p = np.log(weight) + bar.log_p
+        log_p = np.log(weight) + out.log_p
         if offline_a < 1.0:
             log_p = np.logaddexp(log_p, np.log(0.5 * (1.0 - offline_a)))
-        bar = Mean(log_p, weight * bar.not_p)
-    elif mask is not None:
-        bar = halfway(bar, mean_probability(shadows, mask, inside=True))
+        bar = Mean(log_p, weight * out.not_p)
     return log_probability(target) - bar.log()
 
 

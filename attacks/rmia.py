@@ -45,16 +45,24 @@ def score(
 
     Target [N], shadows [K, N], all φ; member_mask bool [K, N]. Population_target [M] and
     population_shadows [K, M]: φ of records none of the models trained on; without them the judged
-    records are each other's population. Float64 [N] in (0, 1).
+    records are each other's population. Shadow signals of any floating type, mapped from disk or
+    not: they are read in blocks. Float64 [N] in (0, 1).
 
     p = 1 / (1 + exp(-φ)) is the probability of the label. `online`: p̄ = ½ (p_in + p_out), means
     over the shadow models with and without the record; `offline`: p̄ = ½ [(1+a) p_out + (1-a)].
     A population record has no IN shadow model, so p̄ is p_out online, and the same formula offline.
 
     Ties of the share are broken by r_x: the score is (count + t(r_x)) / (M + 1) with t increasing
-    from 0 to 1. Raises ValueError when shapes do not fit, a value is nan, only one of the two
+    from 0 to 1. So records are ordered by r_x alone; γ and the population give the score a meaning,
+    not another order.
+
+    What published tools compute. The authors' (ml_privacy_meter): offline, a = 0.3 or tuned on a
+    further model, γ = 1, with > for >= and ties left as they are. LeakPro: both variants, online p̄
+    the mean over all shadow models, a = 0.33, γ = 2, >, logits divided by a temperature of 2.
+
+    Raises ValueError when shapes do not fit, a value is nan, only one of the two
     population arrays is given, γ < 1, a outside [0, 1], or a record has no OUT shadow model
-    (online: no IN either). Source: Zarifzadeh et al. 2024, equations 2 to 4 and appendix B.2.2.
+    (online: no IN either). Source: Zarifzadeh et al. 2024.
     """
     if variant not in get_args(Variant):
         raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
@@ -128,7 +136,7 @@ RMIA = Attack(
     needs=("target", "shadows", "member_mask"),
     claim="Forgotten records are likelier under the model, relative to reference models, than "
     "other records are.",
-    source="Zarifzadeh et al. 2024, equation 4",
+    source="Zarifzadeh et al. 2024",
     function=_function,
     population=False,
 )

@@ -29,7 +29,7 @@ def exposed_by_rank(
     Per attack a pair of scores, forgotten [N] and unseen [M]. The rank of a record is a p-value of
     its being one more unseen record; Benjamini-Hochberg over all records and attacks, which ranks
     among the same unseen records allow. Raises ValueError on nan or different lengths.
-    Source: Bates et al. 2023, theorem 2.
+    Source: Bates et al. 2023.
     """
     pairs = [(vector(a, "forgotten"), np.sort(vector(b, "unseen"))) for a, b in scores]
     for forgotten, unseen in pairs[1:]:

@@ -76,7 +76,7 @@ def signal_matrix(values: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     A matrix in float32, mapped from disk or not, is neither copied nor converted, but read once
     row by row. Raises ValueError as `finite` does.
     """
-    array = np.asarray(values)
+    array = _as_it_is(values, name)
     if array.dtype not in (np.float16, np.float32, np.float64):
         return finite(array, name, 2)
     if array.ndim != 2:
@@ -89,12 +89,19 @@ def signal_matrix(values: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
     return array
 
 
+def _as_it_is(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array of numbers") from error
+
+
 def boolean_matrix(values: ArrayLike, name: str, shape: tuple[int, ...]) -> BoolArray:
     """Return a mask of this shape as booleans, without a copy when it has one byte per value.
 
     Raises ValueError when the shape differs or a value is neither 0 nor 1.
     """
-    mask = np.asarray(values)
+    mask = _as_it_is(values, name)
     if mask.shape != shape:
         raise ValueError(f"{name} must be {shape} like shadows, found {mask.shape}")
     if mask.dtype == np.bool_:

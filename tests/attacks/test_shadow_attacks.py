@@ -185,6 +185,33 @@ def test_one_bad_cell_of_a_matrix_on_disk_is_refused(name, value, tmp_path):
         VARIANTS[name](target, np.load(tmp_path / "signals.npy", mmap_mode="r"), mask)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"shadows": [[1.0, 2.0], [1.0]]}, "shadows must be an array of numbers"),
+        ({"shadows": np.array([["a", "b"]] * 4)}, "shadows must be an array of numbers"),
+        ({"shadows": np.zeros(2)}, "shadows must have 2 dimension"),
+        ({"shadows": np.zeros((0, 2))}, "shadows is empty"),
+        ({"shadows": np.zeros((4, 3))}, r"shadows must be \[K, 2\]"),
+        ({"member_mask": [[True, False], [True]]}, "member_mask must be an array"),
+        ({"member_mask": np.array([["no", "yes"]] * 4)}, "member_mask must hold booleans"),
+        ({"member_mask": np.full((4, 2), np.nan)}, "member_mask must hold booleans"),
+        ({"member_mask": np.zeros((2, 4), bool)}, r"member_mask must be \(4, 2\)"),
+        ({"target": []}, "target is empty"),
+        ({"target": np.zeros((2, 1))}, "target must have 1 dimension"),
+    ],
+)
+@pytest.mark.parametrize("name", VARIANTS)
+def test_arrays_that_are_none(name, change, message):
+    arguments = {
+        "target": np.zeros(2),
+        "shadows": np.zeros((4, 2)),
+        "member_mask": np.array([[True, True], [True, True], [False, False], [False, False]]),
+    } | change
+    with pytest.raises(ValueError, match=message):
+        VARIANTS[name](*arguments.values())
+
+
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.parametrize("size", [80.0, 1e4, 1e30])
 def test_extreme_signals_stay_finite(name, size):

@@ -70,28 +70,85 @@ def same_length(a: NDArray[Any], b: NDArray[Any], names: str) -> None:
         raise ValueError(f"{names} must have the same length, found {a.shape[0]} and {b.shape[0]}")
 
 
-def shadow_arrays(
-    target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike
-) -> tuple[FloatArray, FloatArray, BoolArray]:
-    """Return target [N], shadows [K, N] float64 and member_mask bool [K, N], checked.
+def signal_matrix(values: ArrayLike, name: str) -> NDArray[np.floating[Any]]:
+    """Return signals [K, N] as they are when they are floating point, else as float64.
 
-    Raises ValueError when the shapes do not fit or the mask is not made of booleans.
+    A matrix in float32, mapped from disk or not, is neither copied nor converted, but read once
+    row by row. Raises ValueError as `finite` does.
+    """
+    array = _as_it_is(values, name)
+    if array.dtype not in (np.float16, np.float32, np.float64):
+        return finite(array, name, 2)
+    if array.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimension(s), found shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty")
+    bad = sum(row.size - int(np.count_nonzero(np.isfinite(row))) for row in array)
+    if bad:
+        raise ValueError(f"{name} holds {bad} value(s) that are nan or infinite")
+    return array
+
+
+def _as_it_is(values: ArrayLike, name: str) -> NDArray[Any]:
+    try:
+        return np.asarray(values)
+    except ValueError as error:  # rows of different lengths
+        raise ValueError(f"{name} must be an array of numbers") from error
+
+
+def boolean_matrix(values: ArrayLike, name: str, shape: tuple[int, ...]) -> BoolArray:
+    """Return a mask of this shape as booleans, without a copy when it has one byte per value.
+
+    Raises ValueError when the shape differs or a value is neither 0 nor 1.
+    """
+    mask = _as_it_is(values, name)
+    if mask.shape != shape:
+        raise ValueError(f"{name} must be {shape} like shadows, found {mask.shape}")
+    if mask.dtype == np.bool_:
+        return mask
+    if not all(np.all((row == 0) | (row == 1)) for row in mask):
+        raise ValueError(f"{name} must hold booleans")
+    return mask.view(np.bool_) if mask.dtype in (np.int8, np.uint8) else mask.astype(np.bool_)
+
+
+def shadow_matrices(
+    target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike
+) -> tuple[FloatArray, NDArray[np.floating[Any]], BoolArray]:
+    """Return target float64 [N], shadows [K, N] as they are and member_mask bool [K, N], checked.
+
+    Shadows keep the floating type they have: take blocks of them to float64 (`blocks`) before
+    computing. Raises ValueError when the shapes do not fit or the mask is not made of booleans.
     """
     goal = vector(target, "target")
-    signals = finite(shadows, "shadows", 2)
-    mask = np.asarray(member_mask)
+    signals = signal_matrix(shadows, "shadows")
     if signals.shape[1] != goal.size:
         raise ValueError(
             f"shadows must be [K, {goal.size}] as target has {goal.size} records, "
             f"found {signals.shape}"
         )
-    if mask.shape != signals.shape:
-        raise ValueError(f"member_mask must be {signals.shape} like shadows, found {mask.shape}")
-    if mask.dtype != np.bool_:
-        if not np.isin(mask, (0, 1)).all():
-            raise ValueError("member_mask must hold booleans")
-        mask = mask.astype(np.bool_)
-    return goal, signals, mask
+    return goal, signals, boolean_matrix(member_mask, "member_mask", signals.shape)
+
+
+def shadow_arrays(
+    target: ArrayLike, shadows: ArrayLike, member_mask: ArrayLike
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    """Return target [N], shadows [K, N] float64 and member_mask bool [K, N], checked.
+
+    For few records, as float32 shadows are copied; `shadow_matrices` for many. Raises ValueError as
+    that does.
+    """
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
+    return goal, signals.astype(np.float64, copy=False), mask
+
+
+def member_counts(mask: BoolArray) -> IntArray:
+    """Return how many shadow models trained on each record, int64 [N]; mask bool [K, N]."""
+    counts = np.empty(mask.shape[1], dtype=np.int64)
+    step = 4096  # columns whose sums stay in cache
+    for first in range(0, counts.size, step):
+        part = slice(first, first + step)
+        counts[part] = np.add.reduce(mask[:, part].view(np.uint8), axis=0, dtype=np.uint32)
+    return counts
 
 
 def proportion(value: float, name: str) -> float:

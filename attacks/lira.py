@@ -11,13 +11,15 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import norm
+from scipy.special import log_ndtr
 
-from attacks.arrays import BoolArray, FloatArray, shadow_arrays
+from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
+from attacks.blocks import Moments, medians, moments
 from attacks.interface import Attack, Evidence, Tier
 
 Variant = Literal["online", "offline-one-sided", "offline-density"]
-Variance = Literal["pooled", "per-record", "shared", "global"]
+Variance = Literal["pooled", "per-record", "shared", "global", "global-in"]
+Centre = Literal["mean", "median"]
 
 # A shadow ensemble may give one record the same signal throughout; the density stays finite.
 LEAST_SIGMA = 1e-6
@@ -30,46 +32,65 @@ def score(
     *,
     variant: Variant = "online",
     variance: Variance = "pooled",
+    centre: Centre = "mean",
 ) -> FloatArray:
     """Return the likelihood ratio of each record under its IN and OUT shadow models.
 
-    Target [N], shadows [K, N], all φ; member_mask bool [K, N]; float64 [N] in nats.
+    Target [N], shadows [K, N] (any floating type, mapped from disk or not: it is read in blocks),
+    all φ; member_mask bool [K, N]; float64 [N] in nats.
 
     variant:
     - `online`: log N(φ; μ_in, σ_in) - log N(φ; μ_out, σ_out).
     - `offline-one-sided`: -log P(Z > φ) for Z ~ N(μ_out, σ_out); orders as the one-sided CDF does.
     - `offline-density`: -log N(φ; μ_out, σ_out); also high for a φ far below the OUT models.
-    variance (maximum likelihood, dividing by the count):
+    variance (maximum likelihood, dividing by the count; deviations always from means):
     - `pooled`: one σ_in and one σ_out, of the deviations from each record's own mean.
     - `per-record`: every record its own; wants about 64 shadow models.
-    - `shared`: one σ for both, of all deviations from the own means.
-    - `global`: one σ_in and one σ_out of all signals about their overall mean, as in the authors'
-      published code; larger than pooled by the spread between records.
+    - `shared`: one σ for both, of all deviations from the own means; offline as `pooled`.
+    - `global`: one σ_in and one σ_out of all signals about their overall mean; larger than pooled
+      by the spread between records.
+    - `global-in`: that σ_in for both; online only.
+    centre: μ_in and μ_out are each record's `mean` or its `median`.
+
+    What published tools compute. The authors' code (tensorflow/privacy, research/mi_lira_2021):
+    median; per-record, or under "fixed variance" global-in online and global offline; its offline
+    is the density. TensorFlow Privacy's compute_score_lira with the mean: per-record, or pooled
+    under "fixed variance"; its offline is the density. LeakPro: mean, global below 64 shadow
+    models and per-record from there; its offline has been the density and the one-sided form.
 
     Raises ValueError when shapes do not fit, a value is nan, a name is unknown, or a record has too
     few IN or OUT shadows: one of each (IN only online), two for per-record variance.
-    Source: Carlini et al. 2022, algorithm 1 and section VI-C.
+    Source: Carlini et al. 2022, algorithm 1; offline-one-sided equation 4; one variance for all
+    records section VI-B.
     """
     if variant not in get_args(Variant):
         raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
     if variance not in get_args(Variance):
         raise ValueError(f"variance must be one of {get_args(Variance)}, found {variance!r}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
-    least = 2 if variance == "per-record" else 1
+    if centre not in get_args(Centre):
+        raise ValueError(f"centre must be one of {get_args(Centre)}, found {centre!r}")
     online = variant == "online"
+    if variance == "global-in" and not online:
+        raise ValueError("variance 'global-in' needs IN shadow models: it is for variant 'online'")
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
+    least = 2 if variance == "per-record" else 1
     require_shadows(mask, least_in=least if online else 0, least_out=least)
 
-    mean_out, sigma_out = _fit(signals, ~mask, variance)
+    inside, out = moments(signals, mask)
+    mean_out = out.mean if centre == "mean" else medians(signals, mask, inside=False)
     if not online:
+        sigma_out = _sigma(out, variance)
         if variant == "offline-density":
             return -_log_density(goal, mean_out, sigma_out)
-        one_sided: FloatArray = -norm.logsf((goal - mean_out) / sigma_out)
+        one_sided: FloatArray = -log_ndtr((mean_out - goal) / sigma_out)
         return one_sided
-    mean_in, sigma_in = _fit(signals, mask, variance)
+    mean_in = inside.mean if centre == "mean" else medians(signals, mask, inside=True)
+    sigma_in, sigma_out = _sigma(inside, variance), _sigma(out, variance)
     if variance == "shared":
-        in_share = float(mask.mean())
-        both = in_share * sigma_in**2 + (1.0 - in_share) * sigma_out**2
-        sigma_in = sigma_out = np.sqrt(both)
+        squares = inside.squares.sum() + out.squares.sum()
+        sigma_in = sigma_out = _floored(np.array([squares / mask.size]))
+    elif variance == "global-in":
+        sigma_out = sigma_in
     return _log_density(goal, mean_in, sigma_in) - _log_density(goal, mean_out, sigma_out)
 
 
@@ -78,9 +99,10 @@ def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
 
     Mask bool [K, N].
     """
+    inside = member_counts(mask)
     for name, counts, least in (
-        ("IN", mask.sum(axis=0), least_in),
-        ("OUT", (~mask).sum(axis=0), least_out),
+        ("IN", inside, least_in),
+        ("OUT", mask.shape[0] - inside, least_out),
     ):
         short = np.flatnonzero(counts < least)
         if short.size:
@@ -91,18 +113,17 @@ def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
             )
 
 
-def _fit(signals: FloatArray, mask: BoolArray, variance: Variance) -> tuple[FloatArray, FloatArray]:
-    """Return mean [N] and standard deviation ([N] or [1]) of the signals under the mask [K, N]."""
-    counts = mask.sum(axis=0)
-    mean = np.where(mask, signals, 0.0).sum(axis=0) / counts
-    if variance == "global":
-        return mean, np.maximum(np.std(signals[mask], keepdims=True), LEAST_SIGMA)
-    squares = np.where(mask, signals - mean, 0.0) ** 2
+def _sigma(found: Moments, variance: Variance) -> FloatArray:
+    """Return the standard deviation, [N] per record and [1] otherwise."""
     if variance == "per-record":
-        spread = squares.sum(axis=0) / counts
-    else:
-        spread = np.array([squares.sum() / counts.sum()])
-    return mean, np.maximum(np.sqrt(spread), LEAST_SIGMA)
+        return _floored(found.squares / found.count)
+    if variance in ("global", "global-in"):
+        return _floored(np.array([found.spread]))
+    return _floored(np.array([found.deviations]))
+
+
+def _floored(variance: FloatArray) -> FloatArray:
+    return np.maximum(np.sqrt(variance), LEAST_SIGMA)
 
 
 def _log_density(x: FloatArray, mean: FloatArray, sigma: FloatArray) -> FloatArray:
@@ -141,7 +162,7 @@ OFFLINE = Attack(
     tier=Tier.TRAINING,
     needs=("target", "shadows", "member_mask"),
     claim="The output on forgotten records is unusual for a model that never saw them.",
-    source="Carlini et al. 2022, section VI-C",
+    source="Carlini et al. 2022, equation 4",
     function=_offline,
     population=False,
 )

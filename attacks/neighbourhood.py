@@ -214,6 +214,6 @@ NEIGHBOURHOOD = Attack(
     tier=Tier.MODEL,
     needs=("predict", "records", "labels"),
     claim="Small perturbations of forgotten records are still treated as those of known records.",
-    source="Jayaraman et al. 2021, section 4.2 (Merlin), with the mean signal over the copies",
+    source="Jayaraman et al. 2021 (Merlin), with the mean signal over the copies",
     function=_function,
 )

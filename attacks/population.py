@@ -17,7 +17,7 @@ def score(target: ArrayLike, population: ArrayLike) -> FloatArray:
     """Return the share of unseen records whose signal lies below the record's, ties counting half.
 
     Target [N], population [M], any signal; float64 [N] in [0, 1]. Raises ValueError on nan or an
-    empty array. Source: Ye et al. 2022, section 4 (Attack P).
+    empty array. Source: Ye et al. 2022 (Attack P).
     """
     values, others = vector(target, "target"), np.sort(vector(population, "population"))
     below = np.searchsorted(others, values, side="left")
@@ -35,6 +35,6 @@ POPULATION = Attack(
     tier=Tier.MODEL,
     needs=("target", "population_target"),
     claim="The loss of forgotten records would be unusually low for an unseen record.",
-    source="Ye et al. 2022, section 4",
+    source="Ye et al. 2022 (Attack P)",
     function=_function,
 )

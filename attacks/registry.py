@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from attacks.base import BASE
+from attacks.bavaria import BAVARIA
 from attacks.interface import Attack
 from attacks.lira import OFFLINE, ONLINE
 from attacks.neighbourhood import NEIGHBOURHOOD
 from attacks.patch_support import PATCH_SUPPORT
 from attacks.population import POPULATION
+from attacks.reference import REFERENCE_RANK
 from attacks.rmia import RMIA
 from attacks.thresholds import CONFIDENCE, ENTROPY, LOSS, MARGIN, MODIFIED_ENTROPY
 
@@ -24,6 +27,9 @@ _ALL = (
     ONLINE,
     OFFLINE,
     RMIA,
+    REFERENCE_RANK,
+    BASE,
+    BAVARIA,
     PATCH_SUPPORT,
 )
 

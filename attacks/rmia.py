@@ -5,14 +5,27 @@ One or two shadow models are enough for a useful score, where LiRA has nothing t
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
-from attacks.arrays import BoolArray, FloatArray, finite, shadow_arrays, vector
+from attacks.arrays import (
+    BoolArray,
+    FloatArray,
+    shadow_matrices,
+    signal_matrix,
+    vector,
+)
 from attacks.interface import Attack, Evidence, Tier
 from attacks.lira import require_shadows
+from attacks.probabilities import (
+    Mean,
+    halfway,
+    log_probability,
+    mean_probabilities,
+    mean_probability,
+)
 
 Variant = Literal["online", "offline"]
 
@@ -32,16 +45,24 @@ def score(
 
     Target [N], shadows [K, N], all φ; member_mask bool [K, N]. Population_target [M] and
     population_shadows [K, M]: φ of records none of the models trained on; without them the judged
-    records are each other's population. Float64 [N] in (0, 1).
+    records are each other's population. Shadow signals of any floating type, mapped from disk or
+    not: they are read in blocks. Float64 [N] in (0, 1).
 
     p = 1 / (1 + exp(-φ)) is the probability of the label. `online`: p̄ = ½ (p_in + p_out), means
     over the shadow models with and without the record; `offline`: p̄ = ½ [(1+a) p_out + (1-a)].
     A population record has no IN shadow model, so p̄ is p_out online, and the same formula offline.
 
     Ties of the share are broken by r_x: the score is (count + t(r_x)) / (M + 1) with t increasing
-    from 0 to 1. Raises ValueError when shapes do not fit, a value is nan, only one of the two
+    from 0 to 1. So records are ordered by r_x alone; γ and the population give the score a meaning,
+    not another order.
+
+    What published tools compute. The authors' (ml_privacy_meter): offline, a = 0.3 or tuned on a
+    further model, γ = 1, with > for >= and ties left as they are. LeakPro: both variants, online p̄
+    the mean over all shadow models, a = 0.33, γ = 2, >, logits divided by a temperature of 2.
+
+    Raises ValueError when shapes do not fit, a value is nan, only one of the two
     population arrays is given, γ < 1, a outside [0, 1], or a record has no OUT shadow model
-    (online: no IN either). Source: Zarifzadeh et al. 2024, equations 2 to 4 and appendix B.2.2.
+    (online: no IN either). Source: Zarifzadeh et al. 2024.
     """
     if variant not in get_args(Variant):
         raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
@@ -49,7 +70,7 @@ def score(
         raise ValueError(f"gamma must be at least 1, found {gamma}")
     if not 0.0 <= offline_a <= 1.0:
         raise ValueError(f"offline_a must lie in [0, 1], found {offline_a}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=1 if variant == "online" else 0, least_out=1)
     ratio = _log_ratio(goal, signals, mask, variant, offline_a)
     if (population_target is None) != (population_shadows is None):
@@ -58,12 +79,12 @@ def score(
         others = ratio
     else:
         z = vector(population_target, "population_target")
-        z_signals = finite(population_shadows, "population_shadows", 2)
+        z_signals = signal_matrix(population_shadows, "population_shadows")
         if z_signals.shape != (signals.shape[0], z.size):
             raise ValueError(
                 f"population_shadows must be {(signals.shape[0], z.size)}, found {z_signals.shape}"
             )
-        others = _log_ratio(z, z_signals, np.zeros(z_signals.shape, np.bool_), variant, offline_a)
+        others = _log_ratio(z, z_signals, None, variant, offline_a)
     count = np.searchsorted(np.sort(others), ratio - np.log(gamma), side="right")
     # An arc tangent still tells log-ratios of 40 and 41 apart, where a sigmoid is already 1.
     tie_break = 0.5 + np.arctan(ratio) / np.pi
@@ -71,36 +92,27 @@ def score(
 
 
 def _log_ratio(
-    target: FloatArray, shadows: FloatArray, mask: BoolArray, variant: Variant, offline_a: float
+    target: FloatArray,
+    shadows: NDArray[Any],
+    mask: BoolArray | None,
+    variant: Variant,
+    offline_a: float,
 ) -> FloatArray:
-    """Return log r = log p - log p̄ for every record [N]."""
-    # In logarithms throughout: the mean of tiny probabilities underflows, their log-mean does not.
-    log_p = -np.logaddexp(0.0, -shadows)
-    log_mean = _masked_log_mean(log_p, ~mask)
-    if variant == "offline":
-        a = offline_a
-        log_bar = np.log1p(a) + log_mean
-        if a < 1.0:
-            log_bar = np.logaddexp(log_bar, np.log1p(-a))
-        log_bar = log_bar - np.log(2.0)
+    """Return log r = log p - log p̄ for every record [N]; mask None: no model saw any of them."""
+    if mask is None:
+        out = mean_probability(shadows)
+        bar = out
     else:
-        seen = mask.any(axis=0)
-        both = np.logaddexp(log_mean, _masked_log_mean(log_p, mask)) - np.log(2.0)
-        log_bar = np.where(seen, both, log_mean)
-    result: FloatArray = -np.logaddexp(0.0, -target) - log_bar
-    return result
-
-
-def _masked_log_mean(log_p: FloatArray, mask: BoolArray) -> FloatArray:
-    """Return the log of the mean of exp(log_p) over the masked rows [N], -inf where there are
-    none."""
-    counts = mask.sum(axis=0)
-    hidden = np.where(mask, log_p, -np.inf)
-    top = np.where(counts > 0, hidden.max(axis=0), 0.0)
-    total = np.exp(hidden - top).sum(axis=0)
-    with np.errstate(divide="ignore"):
-        result: FloatArray = top + np.log(total) - np.log(np.maximum(counts, 1))
-    return result
+        inside, out = mean_probabilities(shadows, mask)
+        bar = halfway(inside, out)
+    if variant == "offline":
+        # p̄ = ½ [(1+a) p_out + (1-a)], that is 1 - p̄ = ½ (1+a) (1 - p_out)
+        weight = 0.5 * (1.0 + offline_a)
+        log_p = np.log(weight) + out.log_p
+        if offline_a < 1.0:
+            log_p = np.logaddexp(log_p, np.log(0.5 * (1.0 - offline_a)))
+        bar = Mean(log_p, weight * out.not_p)
+    return log_probability(target) - bar.log()
 
 
 def _function(evidence: Evidence) -> FloatArray:
@@ -124,7 +136,7 @@ RMIA = Attack(
     needs=("target", "shadows", "member_mask"),
     claim="Forgotten records are likelier under the model, relative to reference models, than "
     "other records are.",
-    source="Zarifzadeh et al. 2024, equation 4",
+    source="Zarifzadeh et al. 2024",
     function=_function,
     population=False,
 )

@@ -51,7 +51,7 @@ def rescaled_logit(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     """Return φ = log p_y - log Σ_{j≠y} p_j, the logit of the confidence.
 
     Logits [N, C], labels int [N]; float64 [N] in nats. Raises ValueError as the module says.
-    Source: Carlini et al. 2022, section V-C.
+    Source: Carlini et al. 2022, sections IV-C and VI-A (the stable form).
     """
     values, y = _read(logits, labels)
     rows = np.arange(len(y))
@@ -86,7 +86,7 @@ def entropy(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     """Return the negated entropy of the prediction, Σ_j p_j log p_j; the label is not used.
 
     Logits [N, C], labels int [N]; float64 [N] in nats. Raises ValueError as the module says.
-    Source: Shokri et al. 2017; Song and Mittal 2021, section 3.
+    Source: Shokri et al. 2017; Song and Mittal 2021, equation 7.
     """
     values, _ = _read(logits, labels)
     log_p = _log_sigmoid(_log_odds(values))
@@ -114,7 +114,7 @@ def margin(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     """Return the logit of the label less the largest other logit.
 
     Logits [N, C], labels int [N]; float64 [N]. Raises ValueError as the module says.
-    Source: Carlini et al. 2022, section V-C (the hinge score).
+    Source: Carlini et al. 2022, section VI-A (the hinge loss).
     """
     values, y = _read(logits, labels)
     rows = np.arange(len(y))

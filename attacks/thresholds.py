@@ -25,7 +25,7 @@ LOSS = _attack(
     "Loss threshold",
     loss,
     "The model's loss is lower on forgotten records than on unseen ones.",
-    "Yeom et al. 2018, section 3",
+    "Yeom et al. 2018",
 )
 CONFIDENCE = _attack(
     "confidence",
@@ -39,7 +39,7 @@ ENTROPY = _attack(
     "Entropy threshold",
     entropy,
     "The model's answer is less spread over the classes on forgotten records than on unseen ones.",
-    "Shokri et al. 2017; Song and Mittal 2021, section 3",
+    "Shokri et al. 2017; Song and Mittal 2021, equation 7",
 )
 MODIFIED_ENTROPY = _attack(
     "modified-entropy",
@@ -53,5 +53,5 @@ MARGIN = _attack(
     "Margin threshold",
     margin,
     "The label's logit leads the next one by more on forgotten records than on unseen ones.",
-    "Carlini et al. 2022, section V-C",
+    "Carlini et al. 2022, section VI-A",
 )

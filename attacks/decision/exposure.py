@@ -31,7 +31,7 @@ def exposed_by_rank(
     their number, and Benjamini-Hochberg goes over the records, which ranks among the same unseen
     records allow: over records and attacks at once, a truly exposed record would count several
     times and make room for more false ones. Raises ValueError on nan or different lengths.
-    Source: Bates et al. 2023, theorem 2.
+    Source: Bates et al. 2023.
     """
     pairs = [(vector(a, "forgotten"), np.sort(vector(b, "unseen"))) for a, b in scores]
     for forgotten, unseen in pairs[1:]:

@@ -37,7 +37,7 @@ def chernoff_interval(mean: float, n: int, confidence: float = 0.95) -> tuple[fl
     Covers at least `confidence` whatever their distribution. For an AUC, n is the smaller group:
     the U-statistic averages means of that many disjoint pairs. Raises ValueError unless
     0 <= mean <= 1, n >= 1 and 0 < confidence < 1.
-    Source: Hoeffding 1963, equation 2.1 (theorem 1), and section 5a for U-statistics.
+    Source: Hoeffding 1963, which extends the bound to U-statistics.
     """
     tail = (1.0 - proportion(confidence, "confidence")) / 2.0
     if not 0.0 <= mean <= 1.0 or n < 1:

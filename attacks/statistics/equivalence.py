@@ -66,7 +66,7 @@ def hanley_mcneil_variance(auc: float, n_members: int, n_non_members: int) -> fl
 
     Exponential scores are assumed; at 0.5 it is the exact (1/12)(1/M + 1/N) + 1/(12MN) of
     continuous scores. Raises ValueError unless 0 < auc < 1 and both groups have a record.
-    Source: Hanley and McNeil 1982, equation 1.
+    Source: Hanley and McNeil 1982.
     """
     proportion(auc, "auc")
     if min(n_members, n_non_members) < 1:
@@ -190,7 +190,7 @@ def trials_for_share(share: float, bound: float, *, alpha: float, power: float) 
     """Return how many trials tell a true share from a bound by a one-sided test, None if equal.
 
     The usual normal approximation, as it is for planning only. Raises ValueError unless alpha and
-    power lie in (0, 1). Source: Fleiss, Levin and Paik 2003, equation 2.11.
+    power lie in (0, 1). Source: Fleiss, Levin and Paik 2003.
     """
     z_alpha = float(-ndtri(proportion(alpha, "alpha")))
     z_power = float(ndtri(proportion(power, "power")))

@@ -58,6 +58,9 @@ EXPECTED = {
     "lira-online",
     "lira-offline",
     "rmia",
+    "reference-rank",
+    "base",
+    "bavaria",
     "neighbourhood",
     "patch-support",
 }

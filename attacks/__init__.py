@@ -7,15 +7,18 @@ attacks need. Arrays and callables in, frozen results out; nothing here knows wh
 
 from attacks import (
     decision,
+    iam,
     lira,
     neighbourhood,
     patch_support,
     population,
     rmia,
+    ruli,
     shadows,
     signals,
     statistics,
     thresholds,
+    u_lira,
 )
 from attacks.evaluation import Evaluation, evaluate
 from attacks.interface import Attack, Evidence, Tier
@@ -32,13 +35,16 @@ __all__ = [
     "attack",
     "decision",
     "evaluate",
+    "iam",
     "lira",
     "neighbourhood",
     "patch_support",
     "population",
     "rmia",
+    "ruli",
     "shadows",
     "signals",
     "statistics",
     "thresholds",
+    "u_lira",
 ]

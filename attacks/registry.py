@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from attacks.iam import IAM
 from attacks.interface import Attack
 from attacks.lira import OFFLINE, ONLINE
 from attacks.neighbourhood import NEIGHBOURHOOD
 from attacks.patch_support import PATCH_SUPPORT
 from attacks.population import POPULATION
 from attacks.rmia import RMIA
+from attacks.ruli import RULI
 from attacks.thresholds import CONFIDENCE, ENTROPY, LOSS, MARGIN, MODIFIED_ENTROPY
+from attacks.u_lira import U_LIRA
 
 _ALL = (
     LOSS,
@@ -25,6 +28,9 @@ _ALL = (
     OFFLINE,
     RMIA,
     PATCH_SUPPORT,
+    U_LIRA,
+    RULI,
+    IAM,
 )
 
 REGISTRY: Mapping[str, Attack] = MappingProxyType({attack.name: attack for attack in _ALL})

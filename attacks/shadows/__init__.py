@@ -8,14 +8,28 @@ from attacks.shadows.architecture import Architecture
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
 from attacks.shadows.training import Shadows, forward, train_one, train_shadows, trained_groups
+from attacks.shadows.unlearned import (
+    Labelled,
+    Trained,
+    Unlearn,
+    UnlearnedShadows,
+    unlearn_shadows,
+    unlearning_roles,
+)
 
 __all__ = [
     "Architecture",
+    "Labelled",
     "Recipe",
     "Shadows",
+    "Trained",
+    "Unlearn",
+    "UnlearnedShadows",
     "forward",
     "paired_masks",
     "train_one",
     "train_shadows",
     "trained_groups",
+    "unlearn_shadows",
+    "unlearning_roles",
 ]

@@ -14,7 +14,8 @@ from scipy.stats import norm
 
 from attacks.arrays import FloatArray, shadow_arrays
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import LEAST_SIGMA, fit_normal, require_shadows
+from attacks.lira import LEAST_SIGMA, require_shadows
+from attacks.normal import fit_normal
 
 Variant = Literal["online", "offline"]
 Family = Literal["gumbel", "normal"]
@@ -68,7 +69,8 @@ def score(
     online = variant == "online"
     require_shadows(mask, least_in=1 if online else 0, least_out=1 if variance == "global" else 2)
     floor = 0.0 if online else FLOOR
-    s, others = _minus_log_loss(goal, floor), _minus_log_loss(signals, floor)
+    s = _minus_log_loss(goal, floor)
+    others = _minus_log_loss(np.asarray(signals, dtype=np.float64), floor)
     mean, sigma = fit_normal(others, ~mask, variance)
     fit = fit_normal(others, mask, variance)[0] if online else np.full_like(s, -np.log(FLOOR))
     alphas = np.linspace(0.0, 1.0, steps)

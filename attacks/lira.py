@@ -59,29 +59,18 @@ def score(
     online = variant == "online"
     require_shadows(mask, least_in=least if online else 0, least_out=least)
 
-    if online:
-        return normal_log_ratio(goal, signals, mask, ~mask, variance)
-    mean_out, sigma_out = fit_normal(signals, ~mask, variance)
-    if variant == "offline-density":
-        return -_log_density(goal, mean_out, sigma_out)
-    one_sided: FloatArray = -norm.logsf((goal - mean_out) / sigma_out)
-    return one_sided
-
-
-def normal_log_ratio(
-    goal: FloatArray, signals: FloatArray, one: BoolArray, other: BoolArray, variance: Variance
-) -> FloatArray:
-    """Return log N(φ; μ_one, σ_one) - log N(φ; μ_other, σ_other), float64 [N].
-
-    Goal [N], signals [K, N]; one and other bool [K, N] say which signals each normal is fitted to.
-    """
-    mean_one, sigma_one = fit_normal(signals, one, variance)
-    mean_other, sigma_other = fit_normal(signals, other, variance)
+    mean_out, sigma_out = _fit(signals, ~mask, variance)
+    if not online:
+        if variant == "offline-density":
+            return -_log_density(goal, mean_out, sigma_out)
+        one_sided: FloatArray = -norm.logsf((goal - mean_out) / sigma_out)
+        return one_sided
+    mean_in, sigma_in = _fit(signals, mask, variance)
     if variance == "shared":
-        share = float(one.sum() / (one.sum() + other.sum()))
-        both = share * sigma_one**2 + (1.0 - share) * sigma_other**2
-        sigma_one = sigma_other = np.sqrt(both)
-    return _log_density(goal, mean_one, sigma_one) - _log_density(goal, mean_other, sigma_other)
+        in_share = float(mask.mean())
+        both = in_share * sigma_in**2 + (1.0 - in_share) * sigma_out**2
+        sigma_in = sigma_out = np.sqrt(both)
+    return _log_density(goal, mean_in, sigma_in) - _log_density(goal, mean_out, sigma_out)
 
 
 def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
@@ -102,9 +91,7 @@ def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
             )
 
 
-def fit_normal(
-    signals: FloatArray, mask: BoolArray, variance: Variance
-) -> tuple[FloatArray, FloatArray]:
+def _fit(signals: FloatArray, mask: BoolArray, variance: Variance) -> tuple[FloatArray, FloatArray]:
     """Return mean [N] and standard deviation ([N] or [1]) of the signals under the mask [K, N]."""
     counts = mask.sum(axis=0)
     mean = np.where(mask, signals, 0.0).sum(axis=0) / counts

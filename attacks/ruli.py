@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 
 from attacks.arrays import NEVER, UNLEARNED, BoolArray, FloatArray, role_arrays
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import LEAST_SIGMA, Variance, fit_normal
+from attacks.lira import LEAST_SIGMA, Variance
+from attacks.normal import fit_normal, log_density
 from attacks.u_lira import require_roles
 
 Bandwidth = Literal["scott", "per-record", "unit"]
@@ -49,12 +50,12 @@ def score(
     goal, signals, role = role_arrays(target, unlearned_shadows, unlearned_role)
     require_roles(role, 2 if bandwidth == "per-record" else 1)
     unlearned, never = (
-        _log_density(goal, signals, role == which, bandwidth) for which in (UNLEARNED, NEVER)
+        _log_kernels(goal, signals, role == which, bandwidth) for which in (UNLEARNED, NEVER)
     )
     return unlearned - never
 
 
-def _log_density(
+def _log_kernels(
     goal: FloatArray, signals: FloatArray, mask: BoolArray, bandwidth: Bandwidth
 ) -> FloatArray:
     """Return the log of the kernel density of the masked signals [K, N] at `goal` [N]."""
@@ -64,11 +65,8 @@ def _log_density(
         spread: Variance = "per-record" if bandwidth == "per-record" else "pooled"
         sigma = fit_normal(signals, mask, spread)[1]
         width = np.maximum(sigma * counts**-0.2, LEAST_SIGMA)
-    exponent = np.where(mask, -0.5 * ((goal - signals) / width) ** 2, -np.inf)
-    result: FloatArray = (
-        logsumexp(exponent, axis=0) - np.log(counts) - np.log(width) - 0.5 * np.log(2.0 * np.pi)
-    )
-    return result
+    kernels = np.where(mask, log_density(goal, signals, width), -np.inf)
+    return np.asarray(logsumexp(kernels, axis=0) - np.log(counts))
 
 
 def _function(evidence: Evidence) -> FloatArray:

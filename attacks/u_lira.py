@@ -8,14 +8,16 @@ is found just as one that hides it too little.
 
 from __future__ import annotations
 
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from attacks.arrays import NEVER, UNLEARNED, FloatArray, role_arrays
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import Variance, normal_log_ratio
+from attacks.normal import fit_normal, log_density
+
+Variance = Literal["pooled", "per-record", "shared", "global"]
 
 
 def score(
@@ -43,7 +45,13 @@ def score(
         raise ValueError(f"variance must be one of {get_args(Variance)}, found {variance!r}")
     goal, signals, role = role_arrays(target, unlearned_shadows, unlearned_role)
     require_roles(role, 2 if variance == "per-record" else 1)
-    return normal_log_ratio(goal, signals, role == UNLEARNED, role == NEVER, variance)
+    unlearned, never = role == UNLEARNED, role == NEVER
+    mean, sigma = fit_normal(signals, unlearned, variance)
+    mean_never, sigma_never = fit_normal(signals, never, variance)
+    if variance == "shared":
+        share = float(unlearned.sum() / (unlearned.sum() + never.sum()))
+        sigma = sigma_never = np.sqrt(share * sigma**2 + (1.0 - share) * sigma_never**2)
+    return log_density(goal, mean, sigma) - log_density(goal, mean_never, sigma_never)
 
 
 def require_roles(role: NDArray[np.int8], least: int) -> None:

@@ -45,8 +45,8 @@ class Trained:
     """A shadow model to be unlearned.
 
     layers: (weight, bias) float32 per layer of the architecture. complement: those of the model
-    that trained on the other half of the pool, and so saw none of the records this one did. number:
-    which shadow model it is; with the seed, for a method that draws.
+    that trained on the other half of the judged records, and so saw none that this one is to
+    unlearn. number: which shadow model it is; with the seed, for a method that draws.
     """
 
     architecture: Architecture
@@ -86,15 +86,17 @@ def unlearn_shadows(
     forget_size: int,
     shadows: int,
     sets: int = 1,
+    rest_size: int | None = None,
     recipe: Recipe | None = None,
     seed: int = 0,
     progress: Progress | None = None,
 ) -> UnlearnedShadows:
-    """Train shadow models on halves of the pool, unlearn, and return φ of the judged records.
+    """Train shadow models on halves of the judged records, unlearn, and return φ of all judged.
 
     Architecture, or widths; pool x [P, ...], y int [P], of which the first `judged` are the records
-    judged and unlearned, forgotten and unseen ones alike. forget_size: as many as the request under
-    audit has. sets: how many forget sets each model is unlearned with, one at a time from the same
+    judged and unlearned, forgotten and unseen ones alike; of the rest each model trains on
+    `rest_size` at random, half when None. forget_size: as many as the request under audit has.
+    sets: how many forget sets each model is unlearned with, one at a time from the same
     trained weights; more need fewer trained models. `progress` is called with (done, total).
     Memory holds one group of trained models and one unlearned model. The same arguments give the
     same result if `unlearn` does.
@@ -111,7 +113,7 @@ def unlearn_shadows(
         raise ValueError(f"judged must lie in 2..{len(labels)}, found {judged}")
     role = unlearning_roles(shadows, judged, forget_size, seed, sets=sets)
     mask = np.concatenate(
-        [role[::sets] != NEVER, _halves(shadows, len(labels) - judged, seed)], axis=1
+        [role[::sets] != NEVER, _drawn(shadows, len(labels) - judged, rest_size, seed)], axis=1
     )
     signals = np.empty(role.shape, dtype=np.float32)
     count = _Count(progress, len(role))
@@ -182,11 +184,14 @@ def rows_needed(judged: int, forget_size: int, times: int) -> int:
     return -(-judged * times // forget_size)
 
 
-def _halves(shadows: int, rest: int, seed: int) -> BoolArray:
+def _drawn(shadows: int, rest: int, size: int | None, seed: int) -> BoolArray:
     """Return which shadow trains on which record of the rest of the pool, bool [shadows, rest]."""
-    if rest < 2:
-        return np.arange(shadows)[:, None] % 2 == np.zeros(rest, dtype=np.int64)
-    return paired_masks(shadows, rest, seed + 1)
+    size = rest // 2 if size is None else size
+    if not 0 <= size <= rest:
+        raise ValueError(f"rest_size must lie in 0..{rest}, found {size}")
+    generator = np.random.default_rng([seed, 2])
+    first = np.arange(rest) < size
+    return generator.permuted(np.tile(first, (shadows, 1)), axis=1)
 
 
 def _in_pairs(groups: Iterator[tuple[slice, Any]]) -> Iterator[tuple[int, Layers, Layers]]:

@@ -159,6 +159,19 @@ def test_a_method_that_fails_is_named(unlearn, message):
         small(unlearn)
 
 
+def test_the_rest_of_the_pool_fills_up_the_training_sets():
+    sizes = []
+
+    def spy(trained, forgotten, retained, unseen):
+        sizes.append((len(forgotten), len(retained), len(unseen)))
+        return nothing(trained, forgotten, retained, unseen)
+
+    small(spy, rest_size=7)
+    assert set(sizes) == {(3, 6 - 3 + 7, 1)}
+    with pytest.raises(ValueError, match=r"rest_size must lie in 0..8, found 9"):
+        small(spy, rest_size=9)
+
+
 @pytest.mark.parametrize("judged", [1, 21])
 def test_refuses_a_number_of_judged_records(judged):
     with pytest.raises(ValueError, match="judged must lie in 2..20"):

@@ -84,7 +84,8 @@ def train_unlearned_run(
         return None, "a request for a whole class has no forget sets drawn at random"
     judged = len(forget) + len(holdout)
     models = min(shadows + shadows % 2, MOST_SHADOWS)
-    sets = -(-rows_needed(judged, len(forget), TIMES) // models)
+    needed = rows_needed(judged, len(forget), TIMES)
+    sets = -(-needed // models)
     most = MOST_UNLEARNED if np.isfinite(settings.radius) else MOST_OF_REGIONS
     room = judged // 2 // len(forget)  # forget sets in the half that a shadow model trained on
     if not room:
@@ -93,9 +94,10 @@ def train_unlearned_run(
             "give at least as many unseen records as forgotten ones"
         )
     if sets > room:
+        least = max(2 * TIMES, -(-needed // room))
         return None, (
-            f"with {models} shadow models each of {judged} records cannot be unlearned {TIMES} "
-            f"times: ask for at least {2 * TIMES}"
+            f"with {models} shadow models {judged} records cannot each be unlearned {TIMES} times: "
+            f"ask for at least {least + least % 2}"
         )
     if models * sets > most:
         return None, (

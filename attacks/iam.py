@@ -70,7 +70,9 @@ def score(
     require_shadows(mask, least_in=1 if online else 0, least_out=1 if variance == "global" else 2)
     floor = 0.0 if online else FLOOR
     s = _minus_log_loss(goal, floor)
-    others = _minus_log_loss(np.asarray(signals, dtype=np.float64), floor)
+    others = np.empty(signals.shape)
+    for row, phi in zip(others, signals, strict=True):
+        row[:] = _minus_log_loss(np.asarray(phi, dtype=np.float64), floor)
     mean, sigma = fit_normal(others, ~mask, variance)
     fit = fit_normal(others, mask, variance)[0] if online else np.full_like(s, -np.log(FLOOR))
     alphas = np.linspace(0.0, 1.0, steps)

@@ -17,15 +17,22 @@ def fit_normal(
     `pooled` and `shared` are of the deviations from each record's own mean, `global` from the mean
     of all.
     """
-    counts = mask.sum(axis=0)
-    mean = np.where(mask, signals, 0.0).sum(axis=0) / counts
-    if variance == "global":
-        return mean, np.maximum(np.std(signals[mask], keepdims=True), LEAST_SIGMA)
-    squares = np.where(mask, signals - mean, 0.0) ** 2
+    counts = np.zeros(mask.shape[1], dtype=np.int64)
+    mean, squares = np.zeros(mask.shape[1]), np.zeros(mask.shape[1])
+    # row by row: what is needed beside the signals is a few vectors, however many there are
+    for row, chosen in zip(signals, mask, strict=True):
+        counts += chosen
+        mean += np.where(chosen, row, 0.0)
+    mean /= counts
+    for row, chosen in zip(signals, mask, strict=True):
+        squares += np.where(chosen, row - mean, 0.0) ** 2
     if variance == "per-record":
-        spread = squares.sum(axis=0) / counts
+        spread = squares / counts
     else:
-        spread = np.array([squares.sum() / counts.sum()])
+        total = squares.sum()
+        if variance == "global":
+            total += (counts * (mean - (counts * mean).sum() / counts.sum()) ** 2).sum()
+        spread = np.array([total / counts.sum()])
     return mean, np.maximum(np.sqrt(spread), LEAST_SIGMA)
 
 

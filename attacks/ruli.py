@@ -10,7 +10,6 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import logsumexp
 
 from attacks.arrays import NEVER, UNLEARNED, BoolArray, FloatArray, role_arrays
 from attacks.interface import Attack, Evidence, Tier
@@ -65,8 +64,16 @@ def _log_kernels(
         spread: Variance = "per-record" if bandwidth == "per-record" else "pooled"
         sigma = fit_normal(signals, mask, spread)[1]
         width = np.maximum(sigma * counts**-0.2, LEAST_SIGMA)
-    kernels = np.where(mask, log_density(goal, signals, width), -np.inf)
-    return np.asarray(logsumexp(kernels, axis=0) - np.log(counts))
+    # row by row, and relative to the nearest signal: far away every kernel alone underflows
+    nearest = np.full(goal.shape, np.inf)
+    for row, chosen in zip(signals, mask, strict=True):
+        np.minimum(nearest, np.abs(goal - row), out=nearest, where=chosen)
+    total = np.zeros(goal.shape)
+    for row, chosen in zip(signals, mask, strict=True):
+        beyond = np.where(chosen, np.abs(goal - row) - nearest, 0.0)
+        power = -0.5 * beyond / width * ((beyond + 2.0 * nearest) / width)
+        total += np.where(chosen, np.exp(power), 0.0)
+    return log_density(nearest, np.zeros(1), width) + np.log(total / counts)
 
 
 def _function(evidence: Evidence) -> FloatArray:

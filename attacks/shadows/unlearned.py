@@ -69,7 +69,7 @@ class UnlearnedShadows:
     """Signals after unlearning. signals: φ float32 [K, N]; role: int8 [K, N], 0 never seen,
     1 trained on and unlearned, 2 trained on and kept.
 
-    K is the number of shadow models times the forget sets of each, in that order. Rows of one shadow
+    K is the number of shadow models times the forget sets of each, in that order. Rows of one
     model differ by the unlearning alone: how much is known is a matter of models, not of rows.
     """
 

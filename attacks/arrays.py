@@ -16,6 +16,8 @@ Float32Array = NDArray[np.float32]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
 
+NEVER, UNLEARNED, KEPT = 0, 1, 2  # what a record was to an unlearned shadow model
+
 
 def finite(values: ArrayLike, name: str, ndim: int) -> FloatArray:
     """Return `values` as float64 with `ndim` dimensions, none of them empty.
@@ -149,6 +151,30 @@ def member_counts(mask: BoolArray) -> IntArray:
         part = slice(first, first + step)
         counts[part] = np.add.reduce(mask[:, part].view(np.uint8), axis=0, dtype=np.uint32)
     return counts
+
+
+def role_arrays(
+    target: ArrayLike, unlearned_shadows: ArrayLike, unlearned_role: ArrayLike
+) -> tuple[FloatArray, FloatArray, NDArray[np.int8]]:
+    """Return target [N], unlearned_shadows [K, N] float64 and unlearned_role int8 [K, N], checked.
+
+    Raises ValueError when the shapes do not fit or a role is not 0, 1 or 2.
+    """
+    goal = vector(target, "target")
+    signals = finite(unlearned_shadows, "unlearned_shadows", 2)
+    role = np.asarray(unlearned_role)
+    if signals.shape[1] != goal.size:
+        raise ValueError(
+            f"unlearned_shadows must be [K, {goal.size}] as target has {goal.size} records, "
+            f"found {signals.shape}"
+        )
+    if role.shape != signals.shape:
+        raise ValueError(
+            f"unlearned_role must be {signals.shape} like unlearned_shadows, found {role.shape}"
+        )
+    if not np.isin(role, (0, 1, 2)).all():
+        raise ValueError("unlearned_role must hold 0, 1 or 2")
+    return goal, signals, role.astype(np.int8)
 
 
 def proportion(value: float, name: str) -> float:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from attacks.base import BASE
 from attacks.bavaria import BAVARIA
+from attacks.iam import IAM
 from attacks.interface import Attack
 from attacks.lira import OFFLINE, ONLINE
 from attacks.neighbourhood import NEIGHBOURHOOD
@@ -14,7 +15,9 @@ from attacks.patch_support import PATCH_SUPPORT
 from attacks.population import POPULATION
 from attacks.reference import REFERENCE_RANK
 from attacks.rmia import RMIA
+from attacks.ruli import RULI
 from attacks.thresholds import CONFIDENCE, ENTROPY, LOSS, MARGIN, MODIFIED_ENTROPY
+from attacks.u_lira import U_LIRA
 
 _ALL = (
     LOSS,
@@ -31,6 +34,9 @@ _ALL = (
     BASE,
     BAVARIA,
     PATCH_SUPPORT,
+    U_LIRA,
+    RULI,
+    IAM,
 )
 
 REGISTRY: Mapping[str, Attack] = MappingProxyType({attack.name: attack for attack in _ALL})

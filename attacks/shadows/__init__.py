@@ -17,13 +17,25 @@ from attacks.shadows.training import (
     trained_groups,
     training_arrays,
 )
+from attacks.shadows.unlearned import (
+    Labelled,
+    Trained,
+    Unlearn,
+    UnlearnedShadows,
+    unlearn_shadows,
+    unlearning_roles,
+)
 
 __all__ = [
     "Architecture",
+    "Labelled",
     "Recipe",
     "ScoreMatrixError",
     "Shadows",
     "StoredScores",
+    "Trained",
+    "Unlearn",
+    "UnlearnedShadows",
     "forward",
     "group_slices",
     "paired_masks",
@@ -32,4 +44,6 @@ __all__ = [
     "train_shadows",
     "trained_groups",
     "training_arrays",
+    "unlearn_shadows",
+    "unlearning_roles",
 ]

@@ -19,6 +19,7 @@ import attacks
 from attacks.decision.cohort import AttackScores, CohortPlan, CohortVerdict, decide_cohort
 from attacks.decision.comparability import Comparability, compare_groups
 from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
+from attacks.shadows import UnlearnedShadows
 from auditkit.audit import membership_charts
 from auditkit.audit.membership_checks import (
     cohort_check,
@@ -36,6 +37,7 @@ from auditkit.audit.shadow_run import (
     architecture_of,
     train_shadow_run,
 )
+from auditkit.audit.unlearned_run import train_unlearned_run
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records
 from auditkit.errors import UsageError, callers_own
@@ -144,11 +146,14 @@ def attack_submission(
     groups = Groups(submission, forget, holdout, retain, references)
     small = len(forget) <= SMALL_REQUEST
     shadow_run, no_shadows = _shadows(groups, plan, names, train, small, seed, progress)
+    unlearned, no_unlearned = _unlearned(groups, plan, names, train, small, seed, progress)
     decidable = what_can_be_decided(
         len(forget), len(holdout), plan.margin, alpha=plan.alpha, fpr=plan.fpr,
         independent_reference=bool(references),
     )  # fmt: skip
-    evidence = {phase: groups.evidence(phase, shadow_run, seed) for phase in groups.phases}
+    evidence = {
+        phase: groups.evidence(phase, shadow_run, unlearned, seed) for phase in groups.phases
+    }
     after, before, skipped = _scores(groups, evidence, names)
     checks: list[CheckResult] = []
     comparability = _comparability(groups, seed)
@@ -156,6 +161,7 @@ def attack_submission(
     for name in names:
         if name in skipped:
             reason = no_shadows if "shadows" in skipped[name] and no_shadows else skipped[name]
+            reason = no_unlearned if "unlearned_shadows" in skipped[name] else reason
             # what nobody asked for by name and the access does not allow decides nothing
             checks.append(replace(_absent(name, reason), required=name in plan.names))
         elif name == attacks.patch_support.PATCH_SUPPORT.name:
@@ -179,8 +185,9 @@ def attack_submission(
             "unseen": len(holdout),
             "retained": 0 if retain is None else len(retain),
             "shadows": 0 if shadow_run is None else shadow_run.shadows,
+            "unlearned_shadows": 0 if unlearned is None else len(unlearned.role),
             "references": len(references),
-            "tier": "C" if shadow_run is not None else "B",
+            "tier": "B" if shadow_run is None and unlearned is None else "C",
             "comparable": comparability.comparable,
             "comparability": comparability.reason,
         },
@@ -222,7 +229,9 @@ class Groups:
         """Return the scores of forgotten and of unseen records."""
         return scores[: len(self.forget)], scores[len(self.forget) :]
 
-    def evidence(self, phase: str, run: ShadowRun | None, seed: int) -> attacks.Evidence:
+    def evidence(
+        self, phase: str, run: ShadowRun | None, unlearned: UnlearnedShadows | None, seed: int
+    ) -> attacks.Evidence:
         """Return what an attack may see of one network on forgotten and unseen records."""
         outputs, n = self.outputs[phase], len(self.forget)
         found = attacks.Evidence(
@@ -247,6 +256,10 @@ class Groups:
                 found,
                 shadows=run.signals,
                 member_mask=run.member_mask,
+            )
+        if unlearned is not None:
+            found = replace(
+                found, unlearned_shadows=unlearned.signals, unlearned_role=unlearned.role
             )
         return found
 
@@ -300,6 +313,30 @@ def _shadows(
     if run is None:
         return None, "not all forgotten records are among the training records (--train)"
     return run, ""
+
+
+def _unlearned(
+    groups: Groups,
+    plan: AttackPlan,
+    names: tuple[str, ...],
+    train: Records | None,
+    small: bool,
+    seed: int,
+    progress: Progress | None,
+) -> tuple[UnlearnedShadows | None, str]:
+    """Unlearn shadow models by the owner's method if an attack needs them; else say why not."""
+    if not any("unlearned_shadows" in attacks.REGISTRY[name].needs for name in names):
+        return None, "no planned attack needs unlearned shadow models"
+    if plan.shadows < 2:
+        return None, "no shadow models were asked for"
+    if train is None:
+        return None, "shadow models need the training records (--train)"
+    if small:
+        return None, "a small request is judged record by record, not against unseen records"
+    return train_unlearned_run(
+        groups.submission, train, groups.forget, groups.holdout, plan.shadows, plan.recipe, seed,
+        progress,
+    )  # fmt: skip
 
 
 Scores = dict[str, dict[str, NDArray[Any]]]

@@ -70,6 +70,9 @@ def cohort_check(
         "not comparable": "forgotten and unseen records differ without any model, so this attack "
         "says nothing",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
+    known = attacks.REGISTRY.get(name)  # scores of the caller's own are no attack of ours
+    if verdict.finding == "remembered" and known and "unlearned_shadows" in known.needs:
+        reason = "forgotten records answer as unlearned ones do, unlike records never seen"
     outcome = _OUTCOMES[verdict.verdict]
     if then:
         reason += f" (AUC before {then['auc']:.3f}, after {now['auc']:.3f})"

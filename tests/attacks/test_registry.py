@@ -26,6 +26,14 @@ def _evidence() -> Evidence:
     phi = attacks.signals.rescaled_logit
     noise = rng.normal(size=(K, N, C)) * 0.3
     shadows = np.stack([phi(base + noise[k] + boost * mask[k][:, None], labels) for k in range(K)])
+    role = np.array([2, 1, 0, 0, 2, 1, 0, 0], dtype=np.int8)[:, None].repeat(N, axis=1)
+    left = np.array([0.0, 2.0, 3.0])  # of the boost, after unlearning
+    unlearned = np.stack(
+        [
+            phi(base + rng.normal(size=(N, C)) * 0.3 + np.eye(C)[labels] * left[r][:, None], labels)
+            for r in role
+        ]
+    )
     z_base = rng.normal(size=(M, C))
     z_shadows = np.stack([phi(z_base + rng.normal(size=(M, C)) * 0.3, z_labels) for _ in range(K)])
 
@@ -44,6 +52,8 @@ def _evidence() -> Evidence:
         predict=predict,
         radius=0.01,
         gates=np.where(MEMBER, 0.9, 0.0),
+        unlearned_shadows=unlearned,
+        unlearned_role=role,
     )
 
 
@@ -63,6 +73,9 @@ EXPECTED = {
     "bavaria",
     "neighbourhood",
     "patch-support",
+    "u-lira",
+    "ruli",
+    "iam",
 }
 
 
@@ -92,7 +105,14 @@ def test_says_what_it_needs(name):
 def test_refuses_nan_in_what_it_reads(name):
     bad = {
         field: np.asarray(getattr(EVIDENCE, field), dtype=float) * np.nan
-        for field in ("logits", "population_logits", "shadows", "population_shadows", "gates")
+        for field in (
+            "logits",
+            "population_logits",
+            "shadows",
+            "population_shadows",
+            "gates",
+            "unlearned_shadows",
+        )
     }
     evidence = dataclasses.replace(EVIDENCE, **bad, records=EVIDENCE.records * np.nan)
     with pytest.raises(ValueError):

@@ -7,10 +7,14 @@ attacks need. Arrays and callables in, frozen results out; nothing here knows wh
 
 from attacks import (
     decision,
+    difference,
+    label_only,
+    learned,
     lira,
     neighbourhood,
     patch_support,
     population,
+    quantile,
     rmia,
     shadows,
     signals,
@@ -18,24 +22,29 @@ from attacks import (
     thresholds,
 )
 from attacks.evaluation import Evaluation, evaluate
-from attacks.interface import Attack, Evidence, Tier
+from attacks.interface import Attack, CannotJudge, Evidence, Tier
 from attacks.registry import REGISTRY, attack
 from attacks.shadows.recipe import Recipe
 
 __all__ = [
     "REGISTRY",
     "Attack",
+    "CannotJudge",
     "Evaluation",
     "Evidence",
     "Recipe",
     "Tier",
     "attack",
     "decision",
+    "difference",
     "evaluate",
+    "label_only",
+    "learned",
     "lira",
     "neighbourhood",
     "patch_support",
     "population",
+    "quantile",
     "rmia",
     "shadows",
     "signals",

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from attacks.difference import DIFFERENCE
 from attacks.interface import Attack
+from attacks.label_only import AUGMENTATION, BOUNDARY, GAP
+from attacks.learned import LEARNED
 from attacks.lira import OFFLINE, ONLINE
 from attacks.neighbourhood import NEIGHBOURHOOD
 from attacks.patch_support import PATCH_SUPPORT
 from attacks.population import POPULATION
+from attacks.quantile import QUANTILE
 from attacks.rmia import RMIA
 from attacks.thresholds import CONFIDENCE, ENTROPY, LOSS, MARGIN, MODIFIED_ENTROPY
 
@@ -20,11 +24,17 @@ _ALL = (
     MODIFIED_ENTROPY,
     MARGIN,
     POPULATION,
+    QUANTILE,
+    LEARNED,
+    GAP,
+    AUGMENTATION,
+    BOUNDARY,
     NEIGHBOURHOOD,
     ONLINE,
     OFFLINE,
     RMIA,
     PATCH_SUPPORT,
+    DIFFERENCE,
 )
 
 REGISTRY: Mapping[str, Attack] = MappingProxyType({attack.name: attack for attack in _ALL})

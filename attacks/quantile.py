@@ -21,6 +21,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
+from threadpoolctl import threadpool_limits
 
 from attacks.arrays import FloatArray, finite, integer_labels, same_length, vector
 from attacks.crossfit import FOLDS, cross_fits, flat, population_places, stratified_folds
@@ -89,18 +90,17 @@ def score(
     unseen[places[places >= 0]] = True
     judged_fold = stratified_folds(unseen, folds, seed)
     scores = np.empty(phi.size)
-    for fitted, judged in cross_fits(judged_fold, places, usable, folds):
-        reduce = _reduction(z[fitted], seed)
-        seen, asked = reduce(z[fitted]), reduce(x[judged])
-        if variant == "pinball":
-            quantiles = np.stack(
-                [_trees(seen, others[fitted], "quantile", seed, q).predict(asked) for q in at],
-                axis=1,
-            )
-            scores[judged] = standing(phi[judged], quantiles, at)
-        else:
-            mean, variance = _gaussian(seen, others[fitted], asked, seed)
-            scores[judged] = (phi[judged] - mean) / np.sqrt(np.maximum(variance, LEAST_SPREAD**2))
+    # Trees this small do not gain by threads, and on a busy machine wait for them forty times over.
+    with threadpool_limits(1, user_api="openmp"):
+        for fitted, judged in cross_fits(judged_fold, places, usable, folds):
+            reduce = _reduction(z[fitted], seed)
+            seen, asked = reduce(z[fitted]), reduce(x[judged])
+            if variant == "pinball":
+                scores[judged] = _pinball(seen, others[fitted], asked, phi[judged], at, seed)
+            else:
+                mean, variance = _gaussian(seen, others[fitted], asked, seed)
+                spread = np.sqrt(np.maximum(variance, LEAST_SPREAD**2))
+                scores[judged] = (phi[judged] - mean) / spread
     return scores
 
 
@@ -166,6 +166,14 @@ def _untrained(x: FloatArray, loss: str, seed: int, level: float | None = None) 
         early_stopping=False,
         random_state=seed,
     )
+
+
+def _pinball(
+    x: FloatArray, y: FloatArray, asked: FloatArray, phi: FloatArray, levels: FloatArray, seed: int
+) -> FloatArray:
+    """Return where φ stands at `asked`, from records x with signals y."""
+    fits = (_trees(x, y, "quantile", seed, level) for level in levels)
+    return standing(phi, np.stack([fit.predict(asked) for fit in fits], axis=1), levels)
 
 
 def _gaussian(

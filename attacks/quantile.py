@@ -90,8 +90,10 @@ def score(
     unseen[places[places >= 0]] = True
     judged_fold = stratified_folds(unseen, folds, seed)
     scores = np.empty(phi.size)
-    # Trees this small do not gain by threads, and on a busy machine wait for them forty times over.
-    with threadpool_limits(1, user_api="openmp"):
+    import sklearn.ensemble  # noqa: F401 (threads of what is not loaded yet cannot be limited)
+
+    # Trees this small gain nothing by threads, and on a busy machine they wait: 40 times slower.
+    with threadpool_limits(1):
         for fitted, judged in cross_fits(judged_fold, places, usable, folds):
             reduce = _reduction(z[fitted], seed)
             seen, asked = reduce(z[fitted]), reduce(x[judged])

@@ -10,7 +10,7 @@ What is drawn at random does not depend on the group that a record belongs to.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -23,7 +23,8 @@ from attacks.neighbourhood import perturbed
 Classify = Callable[[NDArray[Any]], ArrayLike]  # records [B, ...] -> classes int [B]
 Copies = Literal["shifts", "noise"]
 
-BATCH_ROWS = 8192
+BATCH_ROWS = 8192  # asked at once, fewer of records so wide
+BATCH_CELLS = 1 << 24  # that these would be more: 64 MiB of float32
 NOISE_STEPS = (1.0, 2.0, 4.0, 8.0)  # times the radius: steady within one may give way in the next
 
 STARTS = 2  # points of another class, from which the boundary is first approached
@@ -97,7 +98,7 @@ def augmentation(
     if draws < 1:
         raise ValueError(f"draws must be at least 1, found {draws}")
     total = right[0].astype(np.float64)
-    step = max(1, BATCH_ROWS // draws)
+    step = max(1, _rows(x) // draws)
     for turn, factor in enumerate(NOISE_STEPS):
         for first in range(0, len(x), step):
             part = slice(first, first + step)
@@ -151,7 +152,7 @@ def boundary(
     start, has_start = _starts(said, _ask(classify, strays), generator.random((len(x), STARTS)))
     pool = np.concatenate([x, strays]).reshape(-1, features)
     asked = right[has_start[right]]
-    step = max(1, BATCH_ROWS // max(probes, STEPS))
+    step = max(1, _rows(x) // max(probes, STEPS))
     for first in range(0, asked.size, step):
         part = asked[first : first + step]
         search = _Search(classify, pool[part], said[part], x.shape[1:], domain)
@@ -266,17 +267,17 @@ def _within(x: Float32Array, domain: tuple[float, float]) -> None:
         raise ValueError(f"records must lie in the domain [{domain[0]:g}, {domain[1]:g}]")
 
 
-def _ask(classify: Classify, x: NDArray[Any]) -> IntArray:
-    parts = range(0, len(x), BATCH_ROWS)
-    return np.concatenate(
-        [
-            integer_labels(classify(x[i : i + BATCH_ROWS]), "classes", len(x[i : i + BATCH_ROWS]))
-            for i in parts
-        ]
-    )
+def _rows(x: Float32Array) -> int:
+    """Return how many records of this width are asked at once."""
+    return max(1, min(BATCH_ROWS, BATCH_CELLS // max(1, int(np.prod(x.shape[1:])))))
 
 
-def _shifted(x: Float32Array, shift: int) -> list[Float32Array]:
+def _ask(classify: Classify, x: Float32Array) -> IntArray:
+    parts = np.split(x, range(_rows(x), len(x), _rows(x)))
+    return np.concatenate([integer_labels(classify(part), "classes", len(part)) for part in parts])
+
+
+def _shifted(x: Float32Array, shift: int) -> Iterator[Float32Array]:
     if x.ndim not in (3, 4):
         raise ValueError(f"shifts are of pictures [C, H, W] or [H, W], found {x.shape[1:]}")
     height, width = x.shape[-2:]
@@ -284,11 +285,11 @@ def _shifted(x: Float32Array, shift: int) -> list[Float32Array]:
         raise ValueError(f"shift must lie in 1..{min(height, width) - 1}, found {shift}")
     moves = [(i, j) for i in range(-shift, shift + 1) for j in range(-shift, shift + 1)]
     rows, columns = np.arange(height), np.arange(width)
-    return [
+    return (
         x[..., np.clip(rows - i, 0, height - 1)[:, None], np.clip(columns - j, 0, width - 1)]
         for i, j in moves
         if abs(i) + abs(j) == shift
-    ]
+    )
 
 
 def _gap(evidence: Evidence) -> FloatArray:

@@ -49,10 +49,10 @@ def test_shifts_by_hand():
     picture[0, 0, 0] = 1.0
     # Class 1 where the top left pixel is bright: it stays so moved down or right, the edge repeats.
     assert augmentation(half, [picture], [1])[0] == pytest.approx(3 / 5)
-    moved = label_only._shifted(np.asarray([picture]), 1)
+    moved = list(label_only._shifted(np.asarray([picture]), 1))
     bright = sorted(map(tuple, np.argwhere(np.sum(moved, axis=0)[0, 0] > 0).tolist()))
     assert len(moved) == 4 and bright == [(0, 0), (0, 1), (1, 0)]
-    assert len(label_only._shifted(np.asarray([picture]), 2)) == 8
+    assert len(list(label_only._shifted(np.asarray([picture]), 2))) == 8
 
 
 def test_flat_pictures_are_shifted_too_and_vectors_get_noise():
@@ -124,7 +124,7 @@ def test_batches_do_not_matter_and_the_seed_does(monkeypatch):
         return (np.square(points.astype(np.float64) - 0.5).sum(axis=1) > 0.25).astype(int)
 
     whole = boundary(round_, x, round_(x)), augmentation(round_, x, round_(x))
-    monkeypatch.setattr(label_only, "BATCH_ROWS", 70)
+    monkeypatch.setattr(label_only, "BATCH_CELLS", 280)  # 70 records of four features
     parts = boundary(round_, x, round_(x)), augmentation(round_, x, round_(x))
     for a, b in zip(whole, parts, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)

@@ -9,11 +9,15 @@ from attacks import (
     base,
     bavaria,
     decision,
+    difference,
     iam,
+    label_only,
+    learned,
     lira,
     neighbourhood,
     patch_support,
     population,
+    quantile,
     reference,
     rmia,
     ruli,
@@ -24,13 +28,14 @@ from attacks import (
     u_lira,
 )
 from attacks.evaluation import Evaluation, evaluate
-from attacks.interface import Attack, Evidence, Tier
+from attacks.interface import Attack, CannotJudge, Evidence, Tier
 from attacks.registry import REGISTRY, attack
 from attacks.shadows.recipe import Recipe
 
 __all__ = [
     "REGISTRY",
     "Attack",
+    "CannotJudge",
     "Evaluation",
     "Evidence",
     "Recipe",
@@ -39,12 +44,16 @@ __all__ = [
     "base",
     "bavaria",
     "decision",
+    "difference",
     "evaluate",
     "iam",
+    "label_only",
+    "learned",
     "lira",
     "neighbourhood",
     "patch_support",
     "population",
+    "quantile",
     "reference",
     "rmia",
     "ruli",

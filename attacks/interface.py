@@ -20,6 +20,13 @@ from attacks.signals import rescaled_logit
 Predict = Callable[[NDArray[Any]], ArrayLike]  # records [B, ...] -> logits [B, C]
 
 
+class CannotJudge(ValueError):
+    """The evidence is sound and holds too little for this attack: it is skipped, with the reason.
+
+    Every other ValueError means that the evidence itself is wrong.
+    """
+
+
 class Tier(StrEnum):
     """The access an attack needs."""
 

@@ -7,12 +7,16 @@ from types import MappingProxyType
 
 from attacks.base import BASE
 from attacks.bavaria import BAVARIA
+from attacks.difference import DIFFERENCE
 from attacks.iam import IAM
 from attacks.interface import Attack
+from attacks.label_only import AUGMENTATION, BOUNDARY, GAP
+from attacks.learned import LEARNED
 from attacks.lira import OFFLINE, ONLINE
 from attacks.neighbourhood import NEIGHBOURHOOD
 from attacks.patch_support import PATCH_SUPPORT
 from attacks.population import POPULATION
+from attacks.quantile import QUANTILE
 from attacks.reference import REFERENCE_RANK
 from attacks.rmia import RMIA
 from attacks.ruli import RULI
@@ -26,6 +30,11 @@ _ALL = (
     MODIFIED_ENTROPY,
     MARGIN,
     POPULATION,
+    QUANTILE,
+    LEARNED,
+    GAP,
+    AUGMENTATION,
+    BOUNDARY,
     NEIGHBOURHOOD,
     ONLINE,
     OFFLINE,
@@ -37,6 +46,7 @@ _ALL = (
     U_LIRA,
     RULI,
     IAM,
+    DIFFERENCE,
 )
 
 REGISTRY: Mapping[str, Attack] = MappingProxyType({attack.name: attack for attack in _ALL})

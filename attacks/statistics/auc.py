@@ -2,7 +2,7 @@
 
 The area is the chance that a member scores above a record that is none, ties counting half. Its
 DeLong variance is 0 when an attack is perfect, perfectly wrong or says the same of every record; an
-interval of no width would be a lie there, so three methods are used and named:
+interval of no width would be a lie there, so these methods are used and named:
 
 - `delong-logit`: the DeLong variance, with the normal interval on the logit scale.
 - `chernoff`: areas of 0 or 1, and fewer than 10 records in a group; the bound of `bounded.py` with
@@ -11,16 +11,20 @@ interval of no width would be a lie there, so three methods are used and named:
   records (`clusters`); the other methods then count people instead of records.
 - `all-tied`: every record has one and the same score. How many of the records to come could have
   another is bounded exactly in each group, and the area follows from that.
+- `members-tied`, `non-members-tied`: the records of one group all stand alike among the other, as
+  when every answer on it is right. DeLong's variance then knows the other group alone; the share of
+  the tied one that could stand elsewhere is bounded exactly, and both are taken together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 from scipy.stats import rankdata
 
@@ -95,6 +99,10 @@ class AucEstimate:
             return apart, 1.0 - apart
         if self.method == "chernoff":
             return chernoff_interval(self.auc, self._pairs, confidence)
+        if self.method in _ONE_TIED:
+            return self._one_tied_lower(self.auc, tail), 1.0 - self._one_tied_lower(
+                1.0 - self.auc, tail
+            )
         half = float(-ndtri(tail)) * self._logit_error
         return _expit(_logit(self.auc) - half), _expit(_logit(self.auc) + half)
 
@@ -122,6 +130,12 @@ class AucEstimate:
     def _logit_error(self) -> float:
         return self.standard_error / (self.auc * (1.0 - self.auc))
 
+    def _one_tied_lower(self, value: float, tail: float) -> float:
+        """Return the lower bound of an area `value`, half of the tail for each group."""
+        tied = self._sizes[0] if self.method == "members-tied" else self._sizes[1]
+        half = float(-ndtri(tail / 2.0)) * self._logit_error
+        return _expit(_logit(value) - half) * math.pow(tail / 2.0, 1.0 / tied)
+
     def _p(self, value: float, bound: float) -> float:
         if bound >= 1.0:
             return 1.0
@@ -133,6 +147,8 @@ class AucEstimate:
             return float(ndtr(-(_logit(value) - _logit(bound)) / self._logit_error))
         if value <= bound:
             return 1.0
+        if self.method in _ONE_TIED:
+            return _level(lambda tail: self._one_tied_lower(value, tail) - bound)
         if self.method == "all-tied":  # the level at which the interval above reaches the bound
             return min(1.0, float(2.0 * (2.0 * bound) ** (1.0 / self._inverse_sizes)))
         return math.exp(-self._pairs * bernoulli_divergence(value, bound))
@@ -162,7 +178,7 @@ def auc_estimate(
     elif variance == 0.0 or least < LEAST_FOR_DELONG or not 0.0 < area < 1.0:
         method = "chernoff"
     else:
-        method = "delong-logit" if group is None else "clustered-logit"
+        method = _tied(below, above) or ("delong-logit" if group is None else "clustered-logit")
     bare = AucEstimate(area, 0.0, 1.0, confidence, math.sqrt(variance), m, n, method, independent)
     lower, upper = bare.interval(confidence)
     return replace(bare, lower=lower, upper=upper)
@@ -200,6 +216,10 @@ class AucDifference:
         if self.method == "chernoff":
             low, high = chernoff_interval((1.0 + self.difference) / 2.0, self._pairs, confidence)
             return 2.0 * low - 1.0, 2.0 * high - 1.0
+        if self.method in _ONE_TIED:
+            return self._one_tied_lower(self.difference, tail), -self._one_tied_lower(
+                -self.difference, tail
+            )
         half = float(-ndtri(tail)) * self.standard_error
         return max(-1.0, self.difference - half), min(1.0, self.difference + half)
 
@@ -223,11 +243,20 @@ class AucDifference:
     def _inverse_sizes(self) -> float:
         return 1.0 / self._sizes[0] + 1.0 / self._sizes[1]
 
+    def _one_tied_lower(self, value: float, tail: float) -> float:
+        """Return the lower bound of a difference `value`, half of the tail for each group."""
+        tied = self._sizes[0] if self.method == "members-tied" else self._sizes[1]
+        share = math.pow(tail / 2.0, 1.0 / tied)
+        half = float(-ndtri(tail / 2.0)) * self.standard_error
+        return share * max(-1.0, value - half) - (1.0 - share)
+
     def _p(self, value: float, bound: float) -> float:
         if self.method in ("delong-paired", "clustered-paired"):
             return float(ndtr(-(value - bound) / self.standard_error))
         if value <= bound:
             return 1.0
+        if self.method in _ONE_TIED:
+            return _level(lambda tail: self._one_tied_lower(value, tail) - bound)
         if self.method == "all-equal":
             if bound <= -1.0:
                 return 0.0
@@ -271,7 +300,9 @@ def auc_difference(
         variance += float(np.var([a.mean() for a, _ in others], ddof=1)) / len(others)
     least = min(_units(group, m, n))
     if least >= LEAST_FOR_DELONG and variance > 0.0:
-        method = "delong-paired" if group is None else "clustered-paired"
+        method = _tied(d_below, d_above) or (
+            "delong-paired" if group is None else "clustered-paired"
+        )
     elif least >= 2 and np.allclose(d_below, 0.0) and np.allclose(d_above, 0.0):
         method = "all-equal"
     else:
@@ -290,6 +321,30 @@ def auc_difference(
     )
     lower, upper = bare.interval(confidence)
     return replace(bare, lower=lower, upper=upper)
+
+
+_ONE_TIED = ("members-tied", "non-members-tied")
+
+
+def _tied(below: FloatArray, above: FloatArray) -> str | None:
+    """Return the method's name when the placements of one group alone are all the same."""
+    if np.ptp(below) < 1e-12 and np.ptp(above) > 1e-12:
+        return "members-tied"
+    if np.ptp(above) < 1e-12 and np.ptp(below) > 1e-12:
+        return "non-members-tied"
+    return None
+
+
+def _level(excess: Callable[[float], float]) -> float:
+    """Return the tail at which a lower bound, rising with the tail, reaches what it is tested for.
+
+    1 when it never does.
+    """
+    if excess(1.0) <= 0.0:
+        return 1.0
+    if excess(1e-300) >= 0.0:
+        return 1e-300
+    return float(math.exp(brentq(lambda t: excess(math.exp(t)), math.log(1e-300), 0.0)))
 
 
 def _logit(p: float) -> float:

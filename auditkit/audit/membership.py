@@ -22,9 +22,10 @@ from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
 from attacks.shadows import UnlearnedShadows
 from auditkit.audit import membership_charts
 from auditkit.audit.membership_checks import (
+    TELLS_REQUESTS,
     cohort_check,
     exposure_check,
-    support_check,
+    request_check,
     together_check,
     undecided_check,
     with_retention,
@@ -164,8 +165,8 @@ def attack_submission(
             reason = no_unlearned if "unlearned_shadows" in skipped[name] else reason
             # what nobody asked for by name and the access does not allow decides nothing
             checks.append(replace(_absent(name, reason), required=name in plan.names))
-        elif name == attacks.patch_support.PATCH_SUPPORT.name:
-            checks.append(support_check(after[name], len(forget)))
+        elif name in TELLS_REQUESTS:
+            checks.append(request_check(name, after[name], len(forget)))
         elif small:
             checks.append(undecided_check(name, before[name], after[name], len(forget)))
         else:
@@ -220,6 +221,7 @@ class Groups:
         for index, model in enumerate(references):
             self.models[f"reference {index + 1}"] = _reference(model)
         self.outputs = {phase: model(self.x) for phase, model in self.models.items()}
+        self.known = {} if retain is None else {p: m(retain.x) for p, m in self.models.items()}
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -241,14 +243,17 @@ class Groups:
             population_labels=self.y[n:],
             population_records=self.x[n:],
             population_rows=np.arange(n, len(self.y)),
-            earlier_logits=self.outputs["before"],
-            earlier_population_logits=self.outputs["before"][n:],
+            known_logits=self.known.get(phase),
+            known_labels=None if self.retain is None else self.retain.y,
             records=self.x,
             predict=self.models[phase],
             domain=self.domain,
             radius=0.03 * (self.domain[1] - self.domain[0]),
             seed=seed,
         )
+        if phase != "before":
+            earlier = self.outputs["before"]
+            found = replace(found, earlier_logits=earlier, earlier_population_logits=earlier[n:])
         if phase == "after":
             found = replace(found, gates=self.submission.patched.openness(self.x))
         if run is not None:
@@ -356,11 +361,15 @@ def _scores(
         if missing:
             skipped[name] = f"it needs {', '.join(missing)}"
             continue
-        by_phase: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
-            phase: groups.split(attack.score(found))
-            for phase, found in evidence.items()
-            if not found.lacks(attack.needs)
-        }
+        try:
+            by_phase: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+                phase: groups.split(attack.score(found))
+                for phase, found in evidence.items()
+                if not found.lacks(attack.needs)
+            }
+        except attacks.CannotJudge as error:
+            skipped[name] = str(error)
+            continue
         references = tuple(v for phase, v in by_phase.items() if phase.startswith("reference"))
         after[name] = AttackScores(name, *by_phase["after"], references, attack.population, people)
         before[name] = (
@@ -397,7 +406,7 @@ def _comparability(groups: Groups, seed: int) -> Comparability:
 def _cohort(
     plan: AttackPlan, after: dict[str, AttackScores], comparability: Comparability, small: bool
 ) -> CohortVerdict | None:
-    judged = [s for name, s in after.items() if name != attacks.patch_support.PATCH_SUPPORT.name]
+    judged = [s for name, s in after.items() if name not in TELLS_REQUESTS]
     if small or not judged:
         return None
     rule = CohortPlan(margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)

@@ -24,6 +24,19 @@ COHORT = "cohort"
 NEAR = 0.03  # of the domain's width: how far a copy still counts as near its record
 COHORT_TITLE = "All planned attacks together against the reference"
 
+TELLS_REQUESTS = {
+    "patch-support": (
+        "whoever holds the patch can test a guess: its gates open at the forgotten records",
+        "the gates are open at no more forgotten records than unseen ones",
+    ),
+    "difference": (
+        "whoever holds both versions can tell who asked to be forgotten: the answers change most "
+        "at the forgotten records; this does not show that they are remembered",
+        "the answers change at forgotten records no more than at unseen ones",
+    ),
+}
+"""Attacks that succeed against honest deletion too, with what their success and failure mean."""
+
 _OUTCOMES = {
     Verdict.PASS: Outcome.PASS,
     Verdict.FAIL: Outcome.FAIL,
@@ -137,24 +150,26 @@ def undecided_check(
     )
 
 
-def support_check(after: AttackScores, count: int) -> CheckResult:
-    """Return what the patch itself tells: its gates are a list of the forgotten records."""
+def request_check(name: str, after: AttackScores, count: int) -> CheckResult:
+    """Return what tells who asked to be forgotten, and not whether they were: `TELLS_REQUESTS`."""
     now = figures(after)
     told = now["auc_interval"][0] > 0.5
+    evidence: dict[str, Any] = {"after": now}
+    if after.references:  # a retrained model gives requests away too
+        aucs = [attacks.statistics.auc(*scores) for scores in after.references]
+        evidence["references_auc"] = aucs
     return CheckResult(
-        "attack.patch-support",
-        _title("patch-support"),
+        f"attack.{name}",
+        _title(name),
         Outcome.FAIL if told else Outcome.INCONCLUSIVE,
-        "whoever holds the patch can test a guess: its gates open at the forgotten records"
-        if told
-        else "the gates are open at no more forgotten records than unseen ones",
+        TELLS_REQUESTS[name][0 if told else 1],
         required=False,
         severity=Severity.LIMITATION,
         observed=now["auc"],
         threshold=0.5,
         interval=tuple(now["auc_interval"]),
         n=count,
-        evidence={"after": now},
+        evidence=evidence,
     )
 
 

@@ -93,6 +93,7 @@ def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
         c for c in checks
         if c.outcome is Outcome.FAIL
         and (c.id.startswith("attack.") or c.id == "threats.strippable")
+        and c.id != "attack.difference"  # it tells who was deleted, not what is left of them
     ]  # fmt: skip
     if not found:
         return {

@@ -37,6 +37,8 @@ def _evidence() -> Evidence:
     z_base = rng.normal(size=(M, C))
     z_shadows = np.stack([phi(z_base + rng.normal(size=(M, C)) * 0.3, z_labels) for _ in range(K)])
 
+    known = rng.normal(size=(M, C)) + 3.0 * np.eye(C)[z_labels]
+
     def predict(x: np.ndarray) -> np.ndarray:
         return x * 20.0
 
@@ -45,6 +47,9 @@ def _evidence() -> Evidence:
         labels=labels,
         population_logits=z_base,
         population_labels=z_labels,
+        known_logits=known,
+        known_labels=z_labels,
+        earlier_logits=logits + boost * MEMBER[:, None],
         shadows=shadows,
         member_mask=mask,
         population_shadows=z_shadows,
@@ -76,6 +81,12 @@ EXPECTED = {
     "u-lira",
     "ruli",
     "iam",
+    "quantile",
+    "learned",
+    "gap",
+    "augmentation",
+    "boundary",
+    "difference",
 }
 
 

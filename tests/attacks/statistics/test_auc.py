@@ -138,3 +138,50 @@ def test_difference_refuses():
         auc_difference([1.0], [0.0], [([1.0, 2.0], [0.0])])
     with pytest.raises(ValueError, match="confidence"):
         auc_estimate([1.0], [0.0], 1.0)
+
+
+@pytest.mark.parametrize("tied", ["members-tied", "non-members-tied"])
+def test_one_group_alike_does_not_narrow_the_interval(tied):
+    """All of 100 right, 680 of 700 others: DeLong's variance would know the others alone."""
+    ones, mixed = np.ones(100), np.repeat([1.0, 0.0], [680, 20])
+    x, y = (ones, mixed) if tied == "members-tied" else (mixed, ones)
+    estimate = auc_estimate(x, y)
+    assert estimate.method == tied
+    area = 0.5 + (20 / 700) / 2 * (1 if tied == "members-tied" else -1)
+    assert estimate.auc == pytest.approx(area)
+    # By hand: half of the tail for the share of the tied group, half for the other's variance.
+    half = norm.isf(0.0125) * np.std(np.repeat([0.5, 1.0], [680, 20]), ddof=1) / np.sqrt(700)
+    share = 0.0125 ** (1 / 100)
+    logit = np.log(area / (1 - area))
+    low = share / (1 + np.exp(-(logit - half / (area * (1 - area)))))
+    assert estimate.lower == pytest.approx(low, rel=1e-6)
+    for confidence in (0.5, 0.9, 0.99):
+        lower, upper = estimate.interval(confidence)
+        assert estimate.p_above(lower) == pytest.approx((1 - confidence) / 2, rel=1e-4)
+        assert estimate.p_below(upper) == pytest.approx((1 - confidence) / 2, rel=1e-4)
+
+
+def test_intervals_of_two_valued_scores_cover():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(600):
+        x, y = rng.random(60) < 0.98, rng.random(500) < 0.95
+        estimate = auc_estimate(x.astype(float), y.astype(float))
+        hits += estimate.lower <= 0.515 <= estimate.upper
+    assert hits / 600 > 0.95  # with DeLong's variance alone 0.7
+
+
+def test_difference_with_one_group_alike():
+    """Members stand alike in both, the others do not: exactly bounded, and narrower with more."""
+    rng = np.random.default_rng(1)
+    ones, a, b = np.ones(100), rng.random(400) < 0.9, rng.random(400) < 0.9
+    found = auc_difference(ones, a.astype(float), [(ones, b.astype(float))])
+    assert found.method == "members-tied"
+    half = norm.isf(0.0125) * found.standard_error
+    share = 0.0125 ** (1 / 100)
+    assert found.lower == pytest.approx(share * (found.difference - half) - (1 - share))
+    assert found.upper == pytest.approx(share * (found.difference + half) + (1 - share))
+    lower, _ = found.interval(0.9)
+    assert found.p_above(lower) == pytest.approx(0.05, rel=1e-4)
+    more = auc_difference(np.ones(900), a.astype(float), [(np.ones(900), b.astype(float))])
+    assert more.upper - more.lower < found.upper - found.lower

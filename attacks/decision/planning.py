@@ -23,12 +23,12 @@ class Decidability:
     pass_possible: whether any outcome could be a PASS of the cohort rule. power: chance of a PASS
     on AUC per attack if nothing is left. forgotten_for_pass, forgotten_for_power: least numbers of
     forgotten records for a possible PASS and for the planned power; None when the unseen records
-    are too few for any. paired: against retrained models, whose scores of the same records are
-    taken for unrelated here: where the models agree on which records are easy, fewer decide, and no
-    number makes a PASS impossible. unseen_for_fpr: unseen records the planned false-positive rate needs.
+    are too few for any. unseen_for_fpr: unseen records the planned false-positive rate needs.
     out_shadows: OUT shadow models per record that ranks need, in a small request for Holm's first
-    step, in a cohort for Benjamini-Hochberg's. shadows: how many shadow models are planned, None
-    where that is not known.
+    step, in a cohort for Benjamini-Hochberg's. paired: against retrained models, whose scores of
+    the same records are taken for unrelated here: where the models agree on which records are easy,
+    fewer decide, and no number makes a PASS impossible. shadows: how many shadow models are
+    planned, None where that is not known.
     """
 
     n_forgotten: int
@@ -126,8 +126,8 @@ def what_can_be_decided(
 ) -> Decidability:
     """Return what a request of this size can be told, before anything is run.
 
-    The reference AUC is taken as 0.5. shadows: how many shadow models are planned. Raises ValueError on sizes below 1 or a margin, alpha, fpr or
-    power outside (0, 1).
+    The reference AUC is taken as 0.5. shadows: how many shadow models are planned. Raises
+    ValueError on sizes below 1 or a margin, alpha, fpr or power outside (0, 1).
     """
     if min(n_forgotten, n_unseen) < 1:
         raise ValueError(f"expected at least 1 record each, found {n_forgotten} and {n_unseen}")

@@ -56,17 +56,17 @@ class Exposed:
     @property
     def p_values(self) -> NDArray[np.float64] | None:
         """P-values after, for the rule of cohorts; None where they do not hold."""
-        return None if unfit(self.calibration) else self.tables["after"].p_values
+        return None if self.unfit else self.tables["after"].p_values
 
+    @property
+    def people(self) -> int:
+        """How many persons stand out after, by all their records together."""
+        return 0 if self.unfit else sum(row.exposed for row in self.tables["after"].subjects)
 
-def calibrations(groups: Groups, run: ShadowRun) -> dict[str, Calibration]:
-    """Return whether original and delivered network answer unseen records as shadow models do."""
-    n = len(groups.forget)
-    found = {}
-    for phase in PHASES:
-        unseen = Signals.of(groups, phase).unseen
-        found[phase] = shadow_calibration(unseen, run.signals[:, n:], run.member_mask[:, n:])
-    return found
+    @property
+    def unfit(self) -> str:
+        """Why nothing may be concluded from the shadow models, empty when something may."""
+        return unfit(self.calibration)
 
 
 def unfit(found: Mapping[str, Calibration]) -> str:
@@ -105,7 +105,7 @@ def exposure_check(groups: Groups, run: ShadowRun, found: Exposed) -> CheckResul
     It is not required: where it stands in the way of a PASS, the rule for cohorts says so.
     """
     after, before = found.tables["after"], found.tables["before"]
-    why = unfit(found.calibration)
+    why = found.unfit
     records = int(after.exposed.sum())
     people = sum(row.exposed for row in after.subjects)
     share = after.noticeable(NOTICEABLE)

@@ -50,6 +50,7 @@ def cohort_check(
     before: AttackScores | None,
     after: AttackScores,
     plan: AttackPlan,
+    why: str = "",
 ) -> CheckResult:
     """Return the check of one attack: equivalent to the reference, different, or undecided."""
     [verdict] = [v for v in cohort.attacks if v.name == name]
@@ -62,8 +63,9 @@ def cohort_check(
         "remembered": "forgotten records are still told from unseen ones beyond the margin",
         "over-forgotten": "forgotten records stand out the other way: what was hidden too well "
         "can be found",
-        "not comparable": "forgotten and unseen records differ without any model, so this attack "
-        "says nothing",
+        "not comparable": why
+        or "forgotten and unseen records differ without any model, so this attack says nothing",
+        "not counted": f"it finds nothing, which does not count: {why}",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
     outcome = OUTCOMES[verdict.verdict]
     if then:
@@ -110,16 +112,24 @@ def together_check(cohort: CohortVerdict, plan: AttackPlan) -> CheckResult:
 
 
 def undecided_check(
-    name: str, before: AttackScores | None, after: AttackScores, count: int
+    name: str,
+    before: AttackScores | None,
+    after: AttackScores,
+    count: int,
+    *,
+    singly: bool = True,
 ) -> CheckResult:
-    """Return the check of an attack on a request too small for a cohort."""
+    """Return the check of an attack on a request too small for a cohort.
+
+    singly: whether its records can be judged one by one, with shadow models.
+    """
     now = figures(after)
     return CheckResult(
         f"attack.{name}",
         _title(name),
         Outcome.INCONCLUSIVE,
         f"{count} forgotten record(s) say nothing about a cohort: "
-        + ("each needs shadow models" if name == "scores" else "they are judged one by one"),
+        + ("they are judged one by one" if singly else "each needs shadow models"),
         required=False,
         severity=Severity.INFO,
         observed=now["auc"],

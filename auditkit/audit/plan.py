@@ -24,7 +24,7 @@ _TOP = {
     "submission", *RECORD_FILES, "assertion", "tier", "required", "attack", "threats", "compare",
     "policy", "seed", "title", "auditor",
 }  # fmt: skip
-_ATTACK = {"names", "margin", "alpha", "fpr", "shadows", "recipe", "references"}
+_ATTACK = {"names", "margin", "alpha", "fpr", "shadows", "recipe", "references", "retrain"}
 _RECIPE = {"epochs", "learning_rate", "batch_size", "weight_decay", "optimizer", "momentum"}
 
 
@@ -82,9 +82,10 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
         raise _bad(path, 'assertion "redirected" or "erased"', repr(assertion)[:60])
     required = _required(path, values)
     tier = values.get("tier")
-    if tier not in (None, "B", "C") or (tier == "B" and "train" in values):
-        raise _bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
-    attack, references = _attack(path, folder, values.get("attack"), "holdout" in records)
+    _tier(path, tier, "train" in values)
+    attack, references = _attack(
+        path, folder, values.get("attack"), "holdout" in records, "train" in records
+    )
     if seed is None:
         seed = _typed(path, "seed", values.get("seed", 0), int)
     return Plan(
@@ -105,6 +106,22 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
     )
 
 
+def _tier(path: Path, tier: Any, training: bool) -> None:
+    """Refuse a tier that is not the one that the plan's files give."""
+    if tier == "A":
+        raise _bad(
+            path,
+            'tier "B", or "C" with train records: this plan is about a submission',
+            '"A", which is scores alone (auditkit attack --scores FILE.csv)',
+        )
+    if tier not in (None, "B", "C"):
+        raise _bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
+    if tier == "B" and training:
+        raise _bad(path, 'no train records with tier "B"', "train")
+    if tier == "C" and not training:
+        raise _bad(path, 'train records with tier "C"', "none")
+
+
 def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
     names = _strings(path, "required", values.get("required", []))
     known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL, EXPOSURE))}
@@ -117,7 +134,7 @@ def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _attack(
-    path: Path, folder: Path, value: Any, unseen: bool
+    path: Path, folder: Path, value: Any, unseen: bool, training: bool
 ) -> tuple[AttackPlan | None, tuple[Path, ...]]:
     if value is False or (value is None and not unseen):
         return None, ()
@@ -144,7 +161,10 @@ def _attack(
         fpr=_share(path, "attack.fpr", value.get("fpr", 0.01), 1.0),
         shadows=_typed(path, "attack.shadows", value.get("shadows", DEFAULT_SHADOWS), int),
         recipe=made,
+        retrain=_typed(path, "attack.retrain", value.get("retrain", 0), int),
     )
+    if plan.retrain and not training:
+        raise _bad(path, "train = FILE for the references to be retrained", "none")
     references = _strings(path, "attack.references", value.get("references", []))
     return plan, tuple(folder / name for name in references)
 

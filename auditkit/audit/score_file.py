@@ -18,6 +18,7 @@ from auditkit.refusal import refuse
 GROUPS = ("forgotten", "retained", "unseen")
 PHASES = ("before", "after")
 COLUMNS = ("id", "subject", "group", "phase", "score")
+MOST = 1e30  # of a score or logit: beyond it differences are lost or infinite
 LOGIT = re.compile(r"logit_(0|[1-9][0-9]*)")
 
 
@@ -71,7 +72,7 @@ def read_scores(path: Path) -> ScoreTable:
     data = read_bytes(path, limit=limits.RECORDS_BYTES, what="scores")
     try:
         table = pd.read_csv(
-            io.BytesIO(data), dtype={"id": str, "subject": str}, skipinitialspace=True
+            io.BytesIO(data), dtype={"id": str, "subject": str}, index_col=False
         )
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         refuse(str(path), "a CSV file", str(error).split("\n")[0][:120], "write it as CSV")
@@ -122,7 +123,7 @@ def _logit_columns(table: pd.DataFrame, path: Path) -> list[str]:
 
 def _numbers(table: pd.DataFrame, columns: list[str], path: Path) -> NDArray[np.float64]:
     values = table[columns].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    bad = ~np.isfinite(values).all(axis=1)
+    bad = ~(np.abs(values) <= MOST).all(axis=1)  # not for NaN either
     if bad.any():
         what = "score" if columns == ["score"] else "logit"
         refuse(str(path), f"a finite {what} in every row", _first(bad), "correct it")

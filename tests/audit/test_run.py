@@ -184,6 +184,11 @@ def test_a_missing_file_of_the_owners_is_inconclusive(audited: Path, tmp_path: P
         "submission = 's'\nrequired = []",
         "submission = 's'\n[attack]\n",
         "submission = 's'\ntier = 'Z'",
+        "submission = 's'\ntier = 'A'",
+        "submission = 's'\ntier = 'C'",
+        "submission = 's'\ntier = 'B'\ntrain = 't'",
+        "submission = 's'\nholdout = 'h'\n[attack]\nretrain = 3",
+        "submission = 's'\nholdout = 'h'\ntrain = 't'\n[attack]\nretrain = -1",
     ],
 )
 def test_a_bad_plan_is_the_callers_mistake(tmp_path: Path, text: str):

@@ -112,10 +112,12 @@ def _distances(
     beyond = (outside & (signals > target)).sum(axis=0)
     # the middle of ties, so that a signal of few values is not taken for uneven
     audited = (0.5 * (at_least + beyond) + 0.5) / (counts + 1.0)
+    # over as many records as each shadow has: the distance of fewer values is larger by chance
+    distance = float(np.median([_from_even(audited[mine]) for mine in outside]))
     ranks = rankdata(np.where(outside, -signals, np.inf), axis=0)
     places = (ranks - 0.5) / counts
     usual = [_from_even(row[mine]) for row, mine in zip(places, outside, strict=True)]
-    return _from_even(audited), np.array(usual)
+    return distance, np.array(usual)
 
 
 def _from_even(values: FloatArray) -> float:

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from attacks.arrays import IntArray, integer_labels
 
 LEAST_UNSEEN = 20  # held-out records of the class
+LEAST_EXPECTED = 5.0  # of a class in a sample, so that finding none is no chance (e^-5 < 1 %)
 
 NO_REFERENCE = (
     "a whole class is forgotten: without models trained without it there is nothing to compare with"
@@ -24,14 +25,17 @@ def deleted_classes(
     forgotten_labels: ArrayLike,
     kept_labels: ArrayLike | None = None,
     *,
+    unseen_labels: ArrayLike | None = None,
     declared: bool = False,
 ) -> tuple[int, ...]:
     """Return the classes that the request empties, () when it is no deletion of classes.
 
-    Forgotten labels [N], labels of the records that are kept [R], None when not known. A request is
-    one of classes when it was declared so, or when nothing that is kept has any of its labels;
-    without `kept_labels` an undeclared request is never taken for one. Raises ValueError on labels
-    that are not whole numbers.
+    Forgotten labels [N]; labels of the records that are kept [R], None when not known. A request is
+    one of classes when it was declared so, or when nothing that is kept has any of its labels.
+    unseen_labels [M]: given where the kept ones are a sample, which may lack a class by chance; it
+    counts as emptied only if the sample should hold at least five of it, by its share among unseen
+    records. Without `kept_labels` an undeclared request is never taken for one. Raises ValueError
+    on labels that are not whole numbers.
     """
     forgotten = _labels(forgotten_labels, "forgotten_labels")
     classes = tuple(int(c) for c in np.unique(forgotten))
@@ -40,8 +44,13 @@ def deleted_classes(
     if kept_labels is None or np.size(kept_labels) == 0:
         return ()
     kept = _labels(kept_labels, "kept_labels")
-    # one class in all would make every request a deletion of it
-    return () if np.isin(forgotten, kept).any() else classes
+    if np.isin(forgotten, kept).any():
+        return ()
+    if unseen_labels is not None:
+        unseen = _labels(unseen_labels, "unseen_labels")
+        if any((unseen == c).mean() * kept.size < LEAST_EXPECTED for c in classes):
+            return ()
+    return classes
 
 
 def of_classes(labels: ArrayLike, classes: tuple[int, ...]) -> IntArray:

@@ -145,6 +145,19 @@ def exposure_table(
     )
 
 
+def confirmed_p_values(p_values: ArrayLike, unseen_p_values: ArrayLike) -> FloatArray:
+    """Return p-values that no longer rest on the assumed tail, but on the unseen records.
+
+    P-values [N] of forgotten and [M] of unseen records by the same tail. A forgotten record that
+    was never seen is one more unseen record, so the rank of its p-value among theirs is a p-value
+    whatever the tail is worth, if the groups are comparable; the larger of the two is returned [N].
+    Measured on digits with networks that never saw the records, 24 OUT models each, the assumed
+    tail alone exposed somebody of 100 in a quarter of the runs. Raises ValueError on nan.
+    """
+    p, unseen = vector(p_values, "p_values"), vector(unseen_p_values, "unseen_p_values")
+    return np.maximum(p, rank_p_values(-p, np.sort(-unseen)))
+
+
 def out_shadows_for_rank(n_records: int, rate: float = 0.05) -> int:
     """Return how many OUT shadow models let one of N records be exposed by rank alone.
 

@@ -10,12 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.decision.calibration import Calibration, shadow_calibration
-from attacks.decision.exposure import ExposureTable, exposure_table, out_shadows_for_rank
-from attacks.decision.never_seen import Tail
+from attacks.decision.exposure import (
+    ExposureTable,
+    confirmed_p_values,
+    exposure_table,
+    out_shadows_for_rank,
+)
+from attacks.decision.never_seen import OutModels, Tail
 from attacks.decision.planning import out_shadows_needed
 from attacks.decision.small_request import SmallRequestVerdict, decide_small_request
 from attacks.decision.verdict import Answer, Verdict
 from attacks.signals import rescaled_logit
+from attacks.statistics.multiple import benjamini_hochberg, holm
 from auditkit.audit.shadow_run import ShadowRun
 from auditkit.certificate.identity import keyed_bytes, record_digests
 from auditkit.results import CheckResult, Outcome, not_run
@@ -52,6 +58,7 @@ class Exposed:
 
     tables: Mapping[str, ExposureTable]
     calibration: Mapping[str, Calibration]
+    confirmed: int  # records exposed after without an assumption about tails
 
     @property
     def p_values(self) -> NDArray[np.float64] | None:
@@ -83,6 +90,7 @@ def find_exposed(groups: Groups, run: ShadowRun) -> Exposed:
     n = len(groups.forget)
     shadows, mask = run.signals[:, :n], run.member_mask[:, :n]
     tables, checked = {}, {}
+    confirmed = 0
     for phase in PHASES:
         signals = Signals.of(groups, phase)
         table = exposure_table(
@@ -96,10 +104,26 @@ def find_exposed(groups: Groups, run: ShadowRun) -> Exposed:
             level=table.threshold,
             tail=table.tail,
         )
-    return Exposed(tables, checked)
+        unseen = unseen_p_values(run, n, signals, table.tail)
+        confirmed = int(table.exposed.sum())
+        if table.tail != "rank":
+            p = confirmed_p_values(table.p_values, unseen)
+            confirmed = int((benjamini_hochberg(p) <= RATE + 1e-12).sum())
+    return Exposed(tables, checked, confirmed)  # of the last phase, after
 
 
-def exposure_check(groups: Groups, run: ShadowRun, found: Exposed) -> CheckResult:
+def unseen_p_values(
+    run: ShadowRun, forgotten: int, signals: Signals, tail: Tail
+) -> NDArray[np.float64]:
+    """Return the p-values of the unseen records among the models that did not train on them."""
+    outside = ~run.member_mask[:, forgotten:]
+    shadows = np.asarray(run.signals[:, forgotten:], dtype=np.float64)
+    return OutModels(shadows, outside, tail).p_values(signals.unseen)
+
+
+def exposure_check(
+    groups: Groups, run: ShadowRun, found: Exposed, comparable: bool | None
+) -> CheckResult:
     """Return whom of a cohort the delivered network treats as it would treat who it has seen.
 
     It is not required: where it stands in the way of a PASS, the rule for cohorts says so.
@@ -112,6 +136,12 @@ def exposure_check(groups: Groups, run: ShadowRun, found: Exposed) -> CheckResul
     who = f"{records} record(s)" + (f" and {people} person(s)" if after.subjects else "")
     if why:
         outcome, reason = Outcome.INCONCLUSIVE, why
+    elif (records or people) and after.assumption and not (found.confirmed and comparable):
+        outcome = Outcome.INCONCLUSIVE
+        reason = (
+            f"{who} stand out, but only if tails are what they are taken for: as many unseen "
+            "records do, or they are not comparable"
+        )
     elif records or people:
         outcome = Outcome.FAIL
         reason = f"{who} exposed: the answer is too sure for a model that never saw them"
@@ -161,6 +191,7 @@ def exposure_check(groups: Groups, run: ShadowRun, found: Exposed) -> CheckResul
             "assumption": after.assumption,
             "exposed_records": records,
             "exposed_subjects": people,
+            "confirmed_records": found.confirmed,
             "exposed_before": int(before.exposed.sum()),
             "records_in_all": len(groups.forget),
             "subjects_in_all": len(after.subjects),
@@ -172,7 +203,11 @@ def exposure_check(groups: Groups, run: ShadowRun, found: Exposed) -> CheckResul
 
 
 def small_request_check(
-    groups: Groups, run: ShadowRun | None, why: str, plan: AttackPlan
+    groups: Groups,
+    run: ShadowRun | None,
+    why: str,
+    plan: AttackPlan,
+    comparable: bool | None,
 ) -> CheckResult:
     """Return the four-way answer for each record and person of a small request."""
     if run is None:
@@ -188,7 +223,13 @@ def small_request_check(
     exposed = sum(r.answer is Answer.EXPOSED for r in after.records)
     failed = [v for v in (after, people) if v.verdict is Verdict.FAIL]
     outcome, reason = Outcome.INCONCLUSIVE, doubt or people.reason
-    if failed and not doubt:
+    confirmed = comparable is not False and _confirmed(groups, run, after)
+    if failed and not doubt and after.assumption and not confirmed:
+        reason = (
+            f"{failed[-1].reason}, but only if tails are what they are taken for: unseen records "
+            "do not confirm it"
+        )
+    elif failed and not doubt:
         outcome, reason = Outcome.FAIL, failed[-1].reason
 
     def said(answer: Answer) -> str:
@@ -231,6 +272,15 @@ def small_request_check(
             "calibration": calibration_rows(checked),
         },
     )
+
+
+def _confirmed(groups: Groups, run: ShadowRun, after: SmallRequestVerdict) -> bool:
+    """Whether a record is exposed by its rank among unseen records too, whatever tails are."""
+    n = len(groups.forget)
+    signals = Signals.of(groups, "after")
+    unseen = unseen_p_values(run, n, signals, "normal" if after.assumption else "rank")
+    p = confirmed_p_values([r.p_value for r in after.records], unseen)
+    return bool((holm(p) <= after.alpha + 1e-12).any())
 
 
 def _several(groups: Groups) -> bool:

@@ -201,12 +201,14 @@ def attack_submission(
     if cohort is not None:
         checks.append(together_check(cohort, plan))
     if small:
-        checks.append(small_request_check(groups, shadow_run, no_shadows, plan))
+        checks.append(
+            small_request_check(groups, shadow_run, no_shadows, plan, comparability.comparable)
+        )
     elif shadow_run is None or exposed is None:
         name, title = f"attack.{EXPOSURE}", EXPOSURE_TITLE
         checks.append(not_run(name, title, no_shadows, required=False))
     else:
-        checks.append(exposure_check(groups, shadow_run, exposed))
+        checks.append(exposure_check(groups, shadow_run, exposed, comparability.comparable))
     control = groups.control(after)
     changes = {} if small else membership_control.changes(before, after)
     checks = membership_control.with_control(checks, control, changes)
@@ -305,6 +307,13 @@ class Groups:
         return membership_control.control(evidence, {k: s.unseen for k, s in scores.items()})
 
     @property
+    def people(self) -> tuple[list[str], list[str]] | None:
+        """Whose record each forgotten and each unseen one is, None where nobody is named."""
+        if self.forget.subject is None and self.holdout.subject is None:
+            return None
+        return _people(self.forget, "forgotten"), _people(self.holdout, "unseen")
+
+    @property
     def phases(self) -> tuple[str, ...]:
         return tuple(self.models)
 
@@ -387,6 +396,12 @@ def _shadows(
     return run, ""
 
 
+def _people(records: Records, group: str) -> list[str]:
+    if records.subject is None:
+        return [f"{group} record {number}" for number in range(len(records))]
+    return [f"person {subject}" for subject in records.subject]
+
+
 Scores = dict[str, dict[str, NDArray[Any]]]
 
 
@@ -413,9 +428,10 @@ def _scores(
             skipped[name] = str(error)
             continue
         references = tuple(v for phase, v in by_phase.items() if phase.startswith("reference"))
-        after[name] = AttackScores(name, *by_phase["after"], references, attack.population)
+        people = groups.people
+        after[name] = AttackScores(name, *by_phase["after"], references, attack.population, people)
         before[name] = (
-            AttackScores(name, *by_phase["before"], (), attack.population)
+            AttackScores(name, *by_phase["before"], (), attack.population, people)
             if "before" in by_phase
             else None
         )

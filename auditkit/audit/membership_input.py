@@ -63,8 +63,13 @@ def judged_records(
     if retain is not None:
         retain = _without(retain, forget, "retained records that are forgotten", left_out)
     declared = submission.certificate.settings.scope is Scope.CLASS
-    kept = [r.y for r in (retain, _kept(train, forget)) if r is not None]
-    classes = deleted_classes(forget.y, np.concatenate(kept) if kept else None, declared=declared)
+    kept = retain if train is None else _without(train, forget, "", {})
+    classes = deleted_classes(
+        forget.y,
+        None if kept is None else kept.y,
+        unseen_labels=holdout.y if train is None else None,  # what is retained is a sample
+        declared=declared,
+    )
     if classes and not problem:
         try:
             chosen = of_classes(holdout.y, classes)
@@ -115,10 +120,6 @@ def _without(
         return records
     left_out[what] = int((~keep).sum())
     return records.take(keep) if keep.any() else None
-
-
-def _kept(train: Records | None, forget: Records) -> Records | None:
-    return None if train is None else _without(train, forget, "", {})
 
 
 def _not_unseen(found: int, count: int, name: str) -> UsageError:

@@ -174,10 +174,11 @@ def _judged(
 
 def _deleted(table: ScoreTable, phase: str) -> tuple[int, ...]:
     """Return the classes that the request empties, as far as the file tells."""
-    forgotten, _ = table.of(phase)
+    forgotten, unseen = table.of(phase)
     if forgotten.labels is None:
         return ()
-    return deleted_classes(forgotten.labels, table.parts["retained", phase].labels)
+    kept = table.parts["retained", phase].labels
+    return deleted_classes(forgotten.labels, kept, unseen_labels=unseen.labels)
 
 
 def _control(

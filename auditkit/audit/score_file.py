@@ -71,9 +71,7 @@ def read_scores(path: Path) -> ScoreTable:
     """
     data = read_bytes(path, limit=limits.RECORDS_BYTES, what="scores")
     try:
-        table = pd.read_csv(
-            io.BytesIO(data), dtype={"id": str, "subject": str}, index_col=False
-        )
+        table = pd.read_csv(io.BytesIO(data), dtype={"id": str, "subject": str}, index_col=False)
     except (ValueError, UnicodeDecodeError, pd.errors.ParserError) as error:
         refuse(str(path), "a CSV file", str(error).split("\n")[0][:120], "write it as CSV")
     logits = _logit_columns(table, path)

@@ -19,21 +19,21 @@ def units(groups: Sequence[Records]) -> Units:
     """Return a number for each record of the groups in turn, the same where two belong together.
 
     Those of one person do, and those of one content: a model that trained on a copy has seen the
-    record. A person is looked for within a group; the groups name theirs independently.
+    record.
     """
     count = sum(map(len, groups))
     numbers: dict[tuple[str, Name | bytes], int] = {}
     rows: list[int] = []
     columns: list[int] = []
     first = 0
-    for number, group in enumerate(groups):
+    for group in groups:
         names: list[tuple[str, Name | bytes]] = [("x", row.tobytes()) for row in group.x]
         for place, name in enumerate(names):
             rows.append(first + place)
             columns.append(count + numbers.setdefault(name, len(numbers)))
         for place, subject in enumerate(group.subject or ()):
             rows.append(first + place)
-            columns.append(count + numbers.setdefault((f"group {number}", subject), len(numbers)))
+            columns.append(count + numbers.setdefault(("person", subject), len(numbers)))
         first += len(group)
     size = count + len(numbers)
     edges = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(size, size))

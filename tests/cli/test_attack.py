@@ -212,8 +212,8 @@ def test_a_class_is_compared_with_unseen_records_of_it_alone(class_case: Case, a
 def test_a_class_without_unseen_records_of_it(class_case: Case, auditkit: Auditkit):
     others = class_case.sets["holdout"]
     path = class_case.file("others", others.take(others.y != 3))
-    retain = ("--retain", class_case.folder / "retain.npz")
-    run = class_case.attack(auditkit, *QUICK, *retain, "--holdout", path)
+    train = ("--train", class_case.folder / "train.npz")
+    run = class_case.attack(auditkit, *QUICK, *train, "--holdout", path)
     assert run.code == 3 and "at least 20 unseen records of class 3, found 0" in run.err
 
 

@@ -23,6 +23,15 @@ def test_when_a_request_empties_classes(forgotten, kept, declared, classes):
     assert deleted_classes(forgotten, kept, declared=declared) == classes
 
 
+def test_a_small_sample_may_lack_a_class_by_chance():
+    unseen = np.arange(100) % 10
+    few, many = np.arange(40) % 3, np.arange(60) % 3
+    assert deleted_classes([7], few) == (7,)  # these are all that is kept
+    assert deleted_classes([7], few, unseen_labels=unseen) == ()
+    assert deleted_classes([7], many, unseen_labels=unseen) == (7,)
+    assert deleted_classes([11], many, unseen_labels=unseen) == ()
+
+
 def test_only_unseen_records_of_the_class_will_do():
     labels = np.r_[np.zeros(30), np.ones(25), np.full(5, 2)].astype(int)
     assert of_classes(labels, (1,)).tolist() == list(range(30, 55))

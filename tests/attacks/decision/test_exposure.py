@@ -9,7 +9,8 @@ from scipy.stats import false_discovery_control, kstest, t
 
 from attacks.decision import exposure_table, shadow_calibration
 from attacks.decision.calibration import LEAST_UNSEEN
-from attacks.decision.exposure import out_shadows_for_rank
+from attacks.decision.exposure import confirmed_p_values, out_shadows_for_rank
+from attacks.decision.never_seen import OutModels
 from attacks.shadows import paired_masks
 
 
@@ -122,6 +123,25 @@ def test_refuses(change, message):
     arguments = {"target": [0.0, 0.0], "shadows": np.zeros((4, 2)), "member_mask": mask} | change
     with pytest.raises(ValueError, match=message):
         exposure_table(**arguments)
+
+
+def test_unseen_records_correct_a_tail_that_is_not_what_it_is_taken_for():
+    assumed, confirmed, found = [], [], []
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        mask = paired_masks(48, 700, seed)
+        values = rng.standard_t(2.5, size=(49, 700))  # heavier than normal
+        cases = []
+        for signal in (values[0], values[0] + 60.0 * (np.arange(700) < 5)):
+            models = OutModels(values[1:], ~mask, "normal")
+            p = models.p_values(signal)
+            cases.append((p[:100], confirmed_p_values(p[:100], p[100:])))
+        assumed.append(false_discovery_control(cases[0][0]).min() <= 0.05)
+        confirmed.append(false_discovery_control(cases[0][1]).min() <= 0.05)
+        found.append((false_discovery_control(cases[1][1]) <= 0.05)[:5].all())
+    assert np.mean(assumed) > 0.3
+    assert np.mean(confirmed) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 100)
+    assert np.mean(found) > 0.5
 
 
 def test_constant_signals_expose_nobody():

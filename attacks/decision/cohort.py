@@ -24,13 +24,15 @@ Choices the rule leaves open, and how they are made here:
   for every model does not stand out. Against a known AUC other than 0.5 the ranks are no p-values
   and there is no PASS without better ones (from shadow models), which replace them. An exposed
   record stands in the way of a PASS; it does not by itself make a FAIL.
+- An attack may be silenced by the caller (no valid reference for it), or its equivalence left out
+  of account (shadow models unlike the audited one are weak, and a weak attack finds nothing).
 - Where the groups are not comparable, attacks that compare records with one another say nothing
   against a known reference; against retrained models, which see the same records, they do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -95,8 +97,11 @@ class AttackScores:
 
 @dataclass(frozen=True)
 class AttackVerdict:
-    """What one attack says. finding: "equivalent", "remembered", "over-forgotten", "undecided" or
-    "not comparable". p_auc and p_tpr: of a difference beyond the margin, Holm-adjusted.
+    """What one attack says.
+
+    finding: "equivalent", "remembered", "over-forgotten", "undecided", "not comparable" or "not
+    counted" (equivalent, but left out of account). p_auc and p_tpr: of a difference beyond the
+    margin, Holm-adjusted.
     """
 
     name: str
@@ -139,12 +144,18 @@ def decide_cohort(
     *,
     comparability: Comparability | None = None,
     exposure_p_values: ArrayLike | None = None,
+    exposed_people: int = 0,
+    silenced: Mapping[str, str] | None = None,
+    not_for_pass: Mapping[str, str] | None = None,
 ) -> CohortVerdict:
     """Return PASS, FAIL or INCONCLUSIVE for a cohort of forgotten records.
 
     One `AttackScores` per attack, all on the same records; comparability None when the caller
-    vouches for it; exposure_p_values [N] from shadow models. Raises ValueError when there are no
-    scores, an attack was not planned or is given twice, sizes differ, or a score is nan.
+    vouches for it; exposure_p_values [N] from shadow models, exposed_people: how many persons the
+    same models expose by all their records together. silenced: attacks that say nothing here, with
+    the reason; not_for_pass: attacks whose equivalence does not count, though their difference
+    does, with the reason. Raises ValueError when there are no scores, an attack was not planned or
+    is given twice, sizes differ, or a score is nan.
     """
     n_forgotten, n_unseen = _sizes(plan, scores)
     notes = _notes(scores, comparability)
@@ -166,9 +177,12 @@ def decide_cohort(
             n_unseen,
             notes,
         )
-    attacks = _judge_all(plan, scores, comparability)
+    weak = dict(not_for_pass or {})
+    attacks = _judge_all(plan, scores, comparability, dict(silenced or {}), weak)
     exposure = _exposure(plan, scores, exposure_p_values, n_forgotten)
-    verdict, reason, needed = _combine(plan, scores, attacks, exposure, n_forgotten, n_unseen)
+    verdict, reason, needed = _combine(
+        plan, scores, attacks, exposure, exposed_people, weak, dict(silenced or {})
+    )
     return CohortVerdict(
         verdict,
         reason,
@@ -202,12 +216,16 @@ def _sizes(plan: CohortPlan, scores: Sequence[AttackScores]) -> tuple[int, int]:
 
 
 def _judge_all(
-    plan: CohortPlan, scores: Sequence[AttackScores], comparability: Comparability | None
+    plan: CohortPlan,
+    scores: Sequence[AttackScores],
+    comparability: Comparability | None,
+    muted: Mapping[str, str],
+    weak: Mapping[str, str],
 ) -> tuple[AttackVerdict, ...]:
     """Test every attack, correct over all tests made, and name what each found."""
     bare = [_test(plan, s) for s in scores]
     apart = comparability is not None and comparability.comparable is False
-    silent = [apart and s.population and not s.references for s in scores]
+    silent = [s.name in muted or (apart and s.population and not s.references) for s in scores]
     tests: list[tuple[int, str, float]] = []
     for i, attack in enumerate(bare):
         if not silent[i]:
@@ -222,7 +240,7 @@ def _judge_all(
             else replace(bare[i], p_tpr=float(p))
         )
     return tuple(
-        replace(a, finding="not comparable") if mute else _named(plan, a)
+        replace(a, finding="not comparable") if mute else _named(plan, a, weak)
         for a, mute in zip(bare, silent, strict=True)
     )
 
@@ -260,7 +278,7 @@ def _test(plan: CohortPlan, s: AttackScores) -> AttackVerdict:
     )
 
 
-def _named(plan: CohortPlan, a: AttackVerdict) -> AttackVerdict:
+def _named(plan: CohortPlan, a: AttackVerdict, weak: Mapping[str, str]) -> AttackVerdict:
     beyond_auc = a.p_auc <= plan.alpha
     beyond_tpr = a.p_tpr is not None and a.p_tpr <= plan.alpha
     if beyond_auc or beyond_tpr:
@@ -269,6 +287,8 @@ def _named(plan: CohortPlan, a: AttackVerdict) -> AttackVerdict:
         low = test.upper < test.reference  # the whole interval: the direction is not in doubt
         return replace(a, verdict=Verdict.FAIL, finding="over-forgotten" if low else "remembered")
     if a.auc_test.equivalent and a.tpr_test is not None and a.tpr_test.equivalent:
+        if a.name in weak:
+            return replace(a, finding="not counted")
         return replace(a, verdict=Verdict.PASS, finding="equivalent")
     return a
 
@@ -301,22 +321,28 @@ def _combine(
     scores: Sequence[AttackScores],
     attacks: tuple[AttackVerdict, ...],
     exposure: Exposure | None,
-    n_forgotten: int,
-    n_unseen: int,
+    people: int,
+    weak: Mapping[str, str],
+    muted: Mapping[str, str],
 ) -> tuple[Verdict, str, SampleSize | None]:
+    n_forgotten, n_unseen = attacks[0].auc.n_members, attacks[0].auc.n_non_members
     failed = [a for a in attacks if a.verdict is Verdict.FAIL]
     if failed:
         named = ", ".join(f"{a.name} ({a.finding}, {_measure(plan, a)})" for a in failed)
         return Verdict.FAIL, f"beyond the margin after Holm over {len(attacks)}: {named}", None
     missing = [n for n in plan.attacks if n not in {a.name for a in attacks}]
-    silent = [a.name for a in attacks if a.finding == "not comparable"]
+    silent = [a.name for a in attacks if a.finding == "not comparable" and a.name not in muted]
+    apart = {*silent, *muted}
+    reasons = list(dict.fromkeys(muted.get(a.name, "") for a in attacks if a.name in muted))
+    for why in dict.fromkeys(weak[a.name] for a in attacks if a.finding == "not counted"):
+        names = ", ".join(a.name for a in attacks if weak.get(a.name) == why)
+        reasons.append(f"the equivalence of {names} does not count: {why}")
     undecided = [a for a in attacks if a.finding == "undecided"]
     refused = next((a.tpr for a in attacks if isinstance(a.tpr, Refused)), None)
     known = [s for s in scores if not s.references]
     least = least_members_for_pass(
         n_unseen, plan.margin, reference=plan.reference_auc, alpha=plan.alpha
     )
-    reasons = []
     if missing:
         reasons.append(f"planned and not run: {', '.join(missing)}")
     if silent:
@@ -337,13 +363,15 @@ def _combine(
         reasons.append("exposure of single records was not examined: it needs p-values of its own")
     elif exposure.records:
         reasons.append(f"{len(exposure.records)} record(s) exposed by rank")
+    if people:
+        reasons.append(f"{people} person(s) exposed by all their records together")
     if undecided and not (refused or too_few):
         reasons.append(f"undecided: {', '.join(a.name for a in undecided)}")
     if not reasons:
         text = f"{len(attacks)} attack(s) equivalent to the reference, no record exposed"
         return Verdict.PASS, text, None
     needed = deciding_size(
-        [a for a in attacks if a.finding == "undecided" or too_few],
+        [a for a in attacks if a.finding == "undecided" or (too_few and a.name not in apart)],
         n_unseen,
         margin=plan.margin,
         fpr=plan.fpr,

@@ -24,7 +24,11 @@ class Decidability:
     on AUC per attack if nothing is left. forgotten_for_pass, forgotten_for_power: least numbers of
     forgotten records for a possible PASS and for the planned power; None when the unseen records
     are too few for any. unseen_for_fpr: unseen records the planned false-positive rate needs.
-    out_shadows: OUT shadow models per record that the rule for small requests needs.
+    out_shadows: OUT shadow models per record that ranks need, in a small request for Holm's first
+    step, in a cohort for Benjamini-Hochberg's. paired: against retrained models, whose scores of
+    the same records are taken for unrelated here: where the models agree on which records are easy,
+    fewer decide, and no number makes a PASS impossible. shadows: how many shadow models are
+    planned, None where that is not known.
     """
 
     n_forgotten: int
@@ -42,6 +46,8 @@ class Decidability:
     unseen_for_fpr: int
     smallest_fpr: float | None
     out_shadows: int
+    paired: bool = False
+    shadows: int | None = None
 
     def lines(self) -> tuple[str, ...]:
         """Return sentences to print before the run."""
@@ -51,9 +57,17 @@ class Decidability:
                 "verdict.",
                 f"Each record needs at least {self.out_shadows} shadow models trained without it, "
                 f"that is about {2 * self.out_shadows} in all.",
+                *self._planned(),
             )
         said = []
-        if self.pass_possible:
+        if self.paired:
+            said.append(
+                f"{self.n_forgotten} forgotten and {self.n_unseen} unseen records against "
+                f"retrained models: if nothing is left, one attack is shown to be within "
+                f"{self.margin:g} of their AUC with chance {self.power:.0%}, more where the models "
+                "agree on which records are easy."
+            )
+        elif self.pass_possible:
             said.append(
                 f"{self.n_forgotten} forgotten and {self.n_unseen} unseen records: if nothing is "
                 f"left, one attack is shown to be within {self.margin:g} of the reference AUC with "
@@ -81,7 +95,22 @@ class Decidability:
                 f"records, there are {self.n_unseen}; they resolve {can}. As planned, a PASS is "
                 "impossible."
             )
-        return tuple(said)
+        return (*said, *self._planned())
+
+    def _planned(self) -> tuple[str, ...]:
+        """Return what the planned shadow models can say of single records."""
+        if self.shadows is None:
+            return ()
+        if self.shadows < 2:
+            return ("No shadow models are planned: single records are not judged.",)
+        without = self.shadows // 2
+        if without >= self.out_shadows:
+            return (f"{self.shadows} shadow models are planned: single records by rank alone.",)
+        return (
+            f"{self.shadows} shadow models are planned, {without} without each record; one of "
+            f"{self.n_forgotten} exposed by rank alone takes {self.out_shadows}. Tails are taken "
+            "for normal, and the result says so.",
+        )
 
 
 def what_can_be_decided(
@@ -93,11 +122,12 @@ def what_can_be_decided(
     fpr: float = 0.01,
     power: float = 0.8,
     independent_reference: bool = False,
+    shadows: int | None = None,
 ) -> Decidability:
     """Return what a request of this size can be told, before anything is run.
 
-    The reference AUC is taken as 0.5. Raises ValueError on sizes below 1 or a margin, alpha, fpr or
-    power outside (0, 1).
+    The reference AUC is taken as 0.5. shadows: how many shadow models are planned. Raises
+    ValueError on sizes below 1 or a margin, alpha, fpr or power outside (0, 1).
     """
     if min(n_forgotten, n_unseen) < 1:
         raise ValueError(f"expected at least 1 record each, found {n_forgotten} and {n_unseen}")
@@ -115,7 +145,9 @@ def what_can_be_decided(
         alpha=alpha,
         fpr=fpr,
         small_request=small,
-        pass_possible=not small and resolved and least is not None and n_forgotten >= least,
+        pass_possible=not small
+        and resolved
+        and (independent_reference or (least is not None and n_forgotten >= least)),
         power=equivalence_power(
             n_forgotten,
             n_unseen,
@@ -136,6 +168,8 @@ def what_can_be_decided(
         unseen_for_fpr=unseen_for_fpr,
         smallest_fpr=resolvable_fpr(n_unseen) if n_unseen > 3 else None,
         out_shadows=out_shadows_needed(n_forgotten, alpha),
+        paired=independent_reference,
+        shadows=shadows,
     )
 
 

@@ -16,20 +16,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 import attacks
+from attacks.decision.class_deletion import NO_REFERENCE
 from attacks.decision.cohort import AttackScores, CohortPlan, CohortVerdict, decide_cohort
 from attacks.decision.comparability import Comparability, compare_groups
-from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
+from attacks.decision.planning import SMALL_REQUEST
 from attacks.shadows import UnlearnedShadows
-from auditkit.audit import membership_charts
+from attacks.statistics.auc import AucEstimate
+from auditkit.audit import membership_charts, membership_control
+from auditkit.audit.exposure_checks import (
+    EXPOSURE,
+    EXPOSURE_TITLE,
+    Exposed,
+    exposure_check,
+    find_exposed,
+    small_request_check,
+)
 from auditkit.audit.membership_checks import (
     TELLS_REQUESTS,
     cohort_check,
-    exposure_check,
     request_check,
     together_check,
     undecided_check,
     with_retention,
 )
+from auditkit.audit.membership_input import Judged, judged_records
+from auditkit.audit.membership_said import Say, said_first, sizes, training, unknown
+from auditkit.audit.reference_models import Model, References, doubts, gather_references
 from auditkit.audit.shadow_cache import refuse_within
 from auditkit.audit.shadow_run import (
     UNTRAINABLE,
@@ -41,18 +53,19 @@ from auditkit.audit.shadow_run import (
 from auditkit.audit.unlearned_run import train_unlearned_run
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records
-from auditkit.errors import UsageError, callers_own
+from auditkit.errors import callers_own
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.read import load_network
 from auditkit.records import Records
-from auditkit.results import CheckResult, Outcome, Result, not_run
+from auditkit.results import CheckResult, Result, not_run
 from auditkit.threats.observe import delivered
 
 Progress = Callable[[int, int], None]
 
 DEFAULT_SHADOWS = 64
 DEFAULT_MARGIN = 0.05
+MOST_CONTROL = 5000  # retained records
 RADII = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the domain's width
 
 
@@ -67,6 +80,7 @@ class AttackPlan:
     shadows: int = DEFAULT_SHADOWS
     recipe: Recipe | None = None
     shadow_cache: Path | None = None  # where scores of shadow models are kept; changes no result
+    retrain: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,6 +108,8 @@ def attack_directory(
     references: tuple[Path, ...] = (),
     forget: Path | None = None,
     shadow_cache: Path | None = None,
+    retrain: int = 0,
+    say: Say | None = None,
 ) -> Result:
     """Attack a submission in a directory; see `attack_submission`."""
     submission = load_submission(Path(path))
@@ -105,6 +121,7 @@ def attack_directory(
         margin,
         shadows=DEFAULT_SHADOWS if shadows is None else shadows,
         shadow_cache=shadow_cache,
+        retrain=retrain,
     )
     with callers_own():
         models = tuple(load_network(model) for model in references)
@@ -118,8 +135,14 @@ def attack_directory(
         references=models,
         seed=seed,
         progress=progress,
+        say=say,
     )
-    details = {"sample_sizes": found.samples, "power": list(found.power)}
+    details = {
+        "tier": found.samples.get("tier"),
+        "unknown": found.samples.get("unknown"),
+        "sample_sizes": found.samples,
+        "power": list(found.power),
+    }
     return Result(found.checks, details)
 
 
@@ -134,31 +157,51 @@ def attack_submission(
     references: tuple[Network, ...] = (),
     seed: int = 0,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Membership:
     """Run the planned attacks on the original and the patched network.
 
-    `references` are models that never saw the forgotten records; without them the reference is an
-    AUC of 0.5 against unseen records of the same kind. Shadow models need `train`.
+    `references` are models that never saw the forgotten records; `plan.retrain` more are trained
+    here. Without any the reference is an AUC of 0.5 against unseen records of the same kind. Shadow
+    models and retraining need `train`. `say` is told, before anything long starts, what these
+    samples can decide. Raises UsageError when unseen records are among those trained on, or a
+    reference is of another task.
     """
     names = plan.names or tuple(attacks.REGISTRY)
     if forget is None:
         reason = "the forgotten records are withheld and none were given"
         return Membership(tuple(_absent(name, reason) for name in names), (), (), {}, ())
-    groups = Groups(submission, forget, holdout, retain, references)
-    small = len(forget) <= SMALL_REQUEST
-    shadow_run, no_shadows = _shadows(groups, plan, names, train, small, seed, progress)
-    unlearned, no_unlearned = _unlearned(groups, plan, names, train, small, seed, progress)
-    decidable = what_can_be_decided(
-        len(forget), len(holdout), plan.margin, alpha=plan.alpha, fpr=plan.fpr,
-        independent_reference=bool(references),
+    judged = judged_records(submission, forget, holdout, retain, train)
+    if judged.problem:
+        missing = tuple(_absent(name, judged.problem) for name in names)
+        return Membership(missing, (), (), sizes(judged), ())
+    forget, holdout, retain = judged.forget, judged.holdout, judged.retain
+    power = said_first(plan, names, judged, train, bool(references), say)
+    referred = gather_references(
+        submission.network, references, retrain=plan.retrain, train=train, forget=forget,
+        recipe=plan.recipe, seed=seed, progress=progress,
     )  # fmt: skip
+    groups = Groups(submission, forget, holdout, retain, referred.models)
+    small = len(forget) <= SMALL_REQUEST
+    shadow_run: ShadowRun | None = None
+    unlearned: UnlearnedShadows | None = None
+    no_shadows = no_unlearned = OTHERS_OF_CLASS
+    if not judged.classes:
+        shadow_run, no_shadows = _shadows(groups, plan, names, train, small, seed, progress)
+        unlearned, no_unlearned = _unlearned(groups, plan, names, train, small, seed, progress)
     evidence = {
         phase: groups.evidence(phase, shadow_run, unlearned, seed) for phase in groups.phases
     }
     after, before, skipped = _scores(groups, evidence, names)
     checks: list[CheckResult] = []
     comparability = _comparability(groups, seed)
-    cohort = _cohort(plan, after, comparability, small)
+    exposed = None if small or shadow_run is None else find_exposed(groups, shadow_run)
+    doubted = doubts(
+        groups.outputs, groups.y, len(forget), comparability, judged.classes, plan.alpha
+    )
+    silenced = _silenced(after, referred, judged, doubted)
+    weak = {} if exposed is None else _weak(after, exposed.unfit)
+    cohort = _cohort(plan, after, comparability, small, exposed, silenced, weak)
     for name in names:
         if name in skipped:
             reason = no_shadows if "shadows" in skipped[name] and no_shadows else skipped[name]
@@ -171,29 +214,69 @@ def attack_submission(
             checks.append(undecided_check(name, before[name], after[name], len(forget)))
         else:
             assert cohort is not None
-            checks.append(cohort_check(name, cohort, before[name], after[name], plan))
+            why = silenced.get(name, "") or weak.get(name, "")
+            checks.append(cohort_check(name, cohort, before[name], after[name], plan, why))
     if cohort is not None:
         checks.append(together_check(cohort, plan))
     if small:
-        checks.append(exposure_check(groups, shadow_run, no_shadows, plan))
+        checks.append(
+            small_request_check(groups, shadow_run, no_shadows, plan, comparability.comparable)
+        )
+    elif shadow_run is None or exposed is None:
+        name, title = f"attack.{EXPOSURE}", EXPOSURE_TITLE
+        checks.append(not_run(name, title, no_shadows, required=False))
+    else:
+        checks.append(exposure_check(groups, shadow_run, exposed, comparability.comparable))
+    control = groups.control(after)
+    changes = {} if small else membership_control.changes(before, after)
+    checks = membership_control.with_control(checks, control, changes)
     curve = groups.neighbourhood(seed)
     return Membership(
         checks=tuple(with_retention(checks, curve, groups.domain)),
         charts=membership_charts.charts(groups, before, after, curve, shadow_run),
         tables=membership_charts.tables(before, after, len(forget), curve),
         samples={
-            "forgotten": len(forget),
-            "unseen": len(holdout),
-            "retained": 0 if retain is None else len(retain),
+            **sizes(judged),
             "shadows": 0 if shadow_run is None else shadow_run.shadows,
             "unlearned_shadows": 0 if unlearned is None else len(unlearned.role),
-            "references": len(references),
-            "tier": "B" if shadow_run is None and unlearned is None else "C",
+            "references": len(referred.models),
+            "retrained": referred.retrained,
+            "references_doubted": "; ".join(doubted) or referred.why_none or "no",
+            "tier": "C" if shadow_run or unlearned or referred.retrained else "B",
+            "unknown": unknown(shadow_run, no_shadows, referred, comparability, exposed),
             "comparable": comparability.comparable,
             "comparability": comparability.reason,
+            **training(shadow_run, plan, referred),
         },
-        power=decidable.lines(),
+        power=power,
     )
+
+
+OTHERS_OF_CLASS = (
+    "a whole class is forgotten: shadow models without a record still hold others of its class"
+)
+
+
+def _silenced(
+    after: dict[str, AttackScores], references: References, judged: Judged, doubted: tuple[str, ...]
+) -> dict[str, str]:
+    """Return which attacks say nothing for want of a reference that may be used, and why."""
+    if doubted:
+        why = "; ".join(doubted)
+    elif references.why_none:
+        why = f"the planned references were not trained: {references.why_none}"
+    elif judged.classes and not references.models:
+        why = NO_REFERENCE
+    else:
+        return {}
+    return dict.fromkeys(after, why)
+
+
+def _weak(after: dict[str, AttackScores], why: str) -> dict[str, str]:
+    """Return which attacks rest on shadow models unlike the audited one, and why that is known."""
+    if not why:
+        return {}
+    return {n: why for n in after if any("shadows" in need for need in attacks.REGISTRY[n].needs)}
 
 
 class Groups:
@@ -205,7 +288,7 @@ class Groups:
         forget: Records,
         holdout: Records,
         retain: Records | None,
-        references: tuple[Network, ...],
+        references: tuple[Model, ...],
     ) -> None:
         self.submission, self.forget, self.holdout = submission, forget, holdout
         self.retain = retain
@@ -219,9 +302,36 @@ class Groups:
             "after": lambda x: delivered(submission, x),
         }
         for index, model in enumerate(references):
-            self.models[f"reference {index + 1}"] = _reference(model)
+            self.models[f"reference {index + 1}"] = model
         self.outputs = {phase: model(self.x) for phase, model in self.models.items()}
         self.known = {} if retain is None else {p: m(retain.x) for p, m in self.models.items()}
+
+    @property
+    def key(self) -> bytes | None:
+        """The key of the records' digests: the owner's list has it, or else the auditor's."""
+        submitted = self.submission.forget
+        return (submitted.key if submitted is not None else None) or self.forget.key
+
+    def control(self, scores: dict[str, AttackScores]) -> dict[str, AucEstimate]:
+        """Return how well attacks on the outputs tell retained records from unseen ones, after."""
+        if self.retain is None:
+            return {}
+        chosen = self.retain.take(range(min(len(self.retain), MOST_CONTROL)))
+        n, outputs = len(self.forget), self.models["after"](chosen.x)
+        evidence = attacks.Evidence(
+            logits=outputs,
+            labels=chosen.y,
+            population_logits=self.outputs["after"][n:],
+            population_labels=self.y[n:],
+        )
+        return membership_control.control(evidence, {k: s.unseen for k, s in scores.items()})
+
+    @property
+    def people(self) -> tuple[list[str], list[str]] | None:
+        """Whose record each forgotten and each unseen one is, None where nobody is named."""
+        if self.forget.subject is None and self.holdout.subject is None:
+            return None
+        return _people(self.forget, "forgotten"), _people(self.holdout, "unseen")
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -287,10 +397,6 @@ class Groups:
         )
 
 
-def _reference(model: Network) -> Callable[[Any], Any]:
-    return lambda x: logits(model, x.reshape(len(x), *model.input_shape).astype(model.dtype))
-
-
 def _shadows(
     groups: Groups,
     plan: AttackPlan,
@@ -344,6 +450,12 @@ def _unlearned(
     )  # fmt: skip
 
 
+def _people(records: Records, group: str) -> list[str]:
+    if records.subject is None:
+        return [f"{group} record {number}" for number in range(len(records))]
+    return [f"person {subject}" for subject in records.subject]
+
+
 Scores = dict[str, dict[str, NDArray[Any]]]
 
 
@@ -354,7 +466,7 @@ def _scores(
     after: dict[str, AttackScores] = {}
     before: dict[str, AttackScores | None] = {}
     skipped: dict[str, str] = {}
-    people = _people(groups.forget, groups.holdout)
+    people = groups.people
     for name in names:
         attack = attacks.REGISTRY[name]
         missing = evidence["after"].lacks(attack.needs)
@@ -367,7 +479,7 @@ def _scores(
                 for phase, found in evidence.items()
                 if not found.lacks(attack.needs)
             }
-        except attacks.CannotJudge as error:
+        except ValueError as error:  # too few records for this attack, for instance
             skipped[name] = str(error)
             continue
         references = tuple(v for phase, v in by_phase.items() if phase.startswith("reference"))
@@ -378,19 +490,6 @@ def _scores(
             else None
         )
     return after, before, skipped
-
-
-def _people(forget: Records, holdout: Records) -> tuple[list[str], list[str]] | None:
-    """Return whose record each is, None where nobody is named; who is not stands alone."""
-    if forget.subject is None and holdout.subject is None:
-        return None
-
-    def named(records: Records, side: str) -> list[str]:
-        if records.subject is None:
-            return [f"{side} record {i}" for i in range(len(records))]
-        return [f"subject {name}" for name in records.subject]
-
-    return named(forget, "forgotten"), named(holdout, "unseen")
 
 
 def _comparability(groups: Groups, seed: int) -> Comparability:
@@ -404,52 +503,33 @@ def _comparability(groups: Groups, seed: int) -> Comparability:
 
 
 def _cohort(
-    plan: AttackPlan, after: dict[str, AttackScores], comparability: Comparability, small: bool
+    plan: AttackPlan,
+    after: dict[str, AttackScores],
+    comparability: Comparability,
+    small: bool,
+    exposed: Exposed | None,
+    silenced: dict[str, str],
+    weak: dict[str, str],
 ) -> CohortVerdict | None:
     judged = [s for name, s in after.items() if name not in TELLS_REQUESTS]
     if small or not judged:
         return None
-    rule = CohortPlan(margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)
-    return decide_cohort(rule, judged, comparability=comparability)
+    rule = CohortPlan(
+        tuple(name for name in plan.names if name not in TELLS_REQUESTS),
+        margin=plan.margin,
+        alpha=plan.alpha,
+        fpr=plan.fpr,
+    )
+    return decide_cohort(
+        rule,
+        judged,
+        comparability=comparability,
+        exposure_p_values=exposed.p_values if exposed is not None else None,
+        exposed_people=0 if exposed is None else exposed.people,
+        silenced=silenced,
+        not_for_pass=weak,
+    )
 
 
 def _absent(name: str, reason: str) -> CheckResult:
     return not_run(f"attack.{name}", attacks.REGISTRY[name].title, reason)
-
-
-def attack_scores(
-    path: Path, *, margin: float = DEFAULT_MARGIN, seed: int = 0, phase: str = "after"
-) -> Result:
-    """Judge scores of the caller's own: columns id, subject, group, phase, score (tier A).
-
-    Raises UsageError when the file is not such a table.
-    """
-    from auditkit.audit.score_file import read_scores
-
-    with callers_own():
-        table = read_scores(path)
-    scores = {p: table.of(p) for p in ("before", "after") if table.has(p)}
-    if phase not in scores:
-        raise UsageError(
-            str(path),
-            expected=f"scores of forgotten and unseen records in phase {phase!r}",
-            found=", ".join(sorted(scores)) or "none",
-            remedy="add them: group is forgotten, retained or unseen, phase before or after",
-        )
-    plan = AttackPlan(margin=margin)
-    now = AttackScores("scores", *scores[phase])
-    then = AttackScores("scores", *scores["before"]) if "before" in scores else None
-    count = len(scores[phase][0])
-    details: dict[str, Any] = {
-        "tier": "A",
-        "sample_sizes": {"forgotten": count, "unseen": len(scores[phase][1])},
-        "power": list(what_can_be_decided(count, len(scores[phase][1]), margin).lines()),
-        "unknown": "whether the groups are comparable, and every attack that needs the model",
-    }
-    if count <= SMALL_REQUEST:
-        check = undecided_check("scores", then, now, count)
-    else:
-        rule = CohortPlan(margin=margin, alpha=plan.alpha, fpr=plan.fpr)
-        check = cohort_check("scores", decide_cohort(rule, [now]), then, now, plan)
-    assert check.outcome is not Outcome.NOT_RUN
-    return Result((check,), details)

@@ -7,19 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import attacks
 from attacks.decision.cohort import AttackScores, CohortVerdict
-from attacks.decision.small_request import Tail, decide_small_request
-from attacks.decision.verdict import Answer, Verdict
+from attacks.decision.verdict import Verdict
 from attacks.neighbourhood import NeighbourhoodCurve
 from attacks.statistics.roc import TprAtFpr
-from auditkit.audit.shadow_run import ShadowRun
-from auditkit.certificate.identity import keyed_bytes, record_digests
-from auditkit.results import CheckResult, Outcome, Severity, not_run
+from auditkit.results import CheckResult, Outcome, Severity
 
 if TYPE_CHECKING:
-    from auditkit.audit.membership import AttackPlan, Groups
+    from auditkit.audit.membership import AttackPlan
 
-SMALL = "small-request"
-SMALL_TITLE = "Each record of a small request, judged by itself"
 COHORT = "cohort"
 NEAR = 0.03  # of the domain's width: how far a copy still counts as near its record
 COHORT_TITLE = "All planned attacks together against the reference"
@@ -37,7 +32,7 @@ TELLS_REQUESTS = {
 }
 """Attacks that succeed against honest deletion too, with what their success and failure mean."""
 
-_OUTCOMES = {
+OUTCOMES = {
     Verdict.PASS: Outcome.PASS,
     Verdict.FAIL: Outcome.FAIL,
     Verdict.INCONCLUSIVE: Outcome.INCONCLUSIVE,
@@ -68,6 +63,7 @@ def cohort_check(
     before: AttackScores | None,
     after: AttackScores,
     plan: AttackPlan,
+    why: str = "",
 ) -> CheckResult:
     """Return the check of one attack: equivalent to the reference, different, or undecided."""
     [verdict] = [v for v in cohort.attacks if v.name == name]
@@ -80,13 +76,14 @@ def cohort_check(
         "remembered": "forgotten records are still told from unseen ones beyond the margin",
         "over-forgotten": "forgotten records stand out the other way: what was hidden too well "
         "can be found",
-        "not comparable": "forgotten and unseen records differ without any model, so this attack "
-        "says nothing",
+        "not comparable": why
+        or "forgotten and unseen records differ without any model, so this attack says nothing",
+        "not counted": f"it finds nothing, which does not count: {why}",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
     known = attacks.REGISTRY.get(name)  # scores of the caller's own are no attack of ours
     if verdict.finding == "remembered" and known and "unlearned_shadows" in known.needs:
         reason = "forgotten records answer as unlearned ones do, unlike records never seen"
-    outcome = _OUTCOMES[verdict.verdict]
+    outcome = OUTCOMES[verdict.verdict]
     if then:
         reason += f" (AUC before {then['auc']:.3f}, after {now['auc']:.3f})"
     return CheckResult(
@@ -115,7 +112,7 @@ def together_check(cohort: CohortVerdict, plan: AttackPlan) -> CheckResult:
     return CheckResult(
         f"attack.{COHORT}",
         COHORT_TITLE,
-        _OUTCOMES[cohort.verdict],
+        OUTCOMES[cohort.verdict],
         cohort.reason,
         observed={name: found.count(name) for name in sorted(set(found))},
         threshold=f"every attack within {plan.margin:g} of the reference",
@@ -131,16 +128,24 @@ def together_check(cohort: CohortVerdict, plan: AttackPlan) -> CheckResult:
 
 
 def undecided_check(
-    name: str, before: AttackScores | None, after: AttackScores, count: int
+    name: str,
+    before: AttackScores | None,
+    after: AttackScores,
+    count: int,
+    *,
+    singly: bool = True,
 ) -> CheckResult:
-    """Return the check of an attack on a request too small for a cohort."""
+    """Return the check of an attack on a request too small for a cohort.
+
+    singly: whether its records can be judged one by one, with shadow models.
+    """
     now = figures(after)
     return CheckResult(
         f"attack.{name}",
         _title(name),
         Outcome.INCONCLUSIVE,
         f"{count} forgotten record(s) say nothing about a cohort: "
-        + ("each needs shadow models" if name == "scores" else "they are judged one by one"),
+        + ("they are judged one by one" if singly else "each needs shadow models"),
         required=False,
         severity=Severity.INFO,
         observed=now["auc"],
@@ -171,76 +176,6 @@ def request_check(name: str, after: AttackScores, count: int) -> CheckResult:
         n=count,
         evidence=evidence,
     )
-
-
-def exposure_check(
-    groups: Groups, run: ShadowRun | None, why: str, plan: AttackPlan
-) -> CheckResult:
-    """Return the four-way answer for each record of a small request."""
-    if run is None:
-        return not_run(f"attack.{SMALL}", SMALL_TITLE, why)
-    n = len(groups.forget)
-    signals = attacks.signals.rescaled_logit
-    needed = attacks.decision.planning.out_shadows_needed(n, plan.alpha)
-    tail: Tail = "rank" if run.shadows // 2 >= needed else "normal"
-    subjects = groups.forget.subject
-    found = {
-        phase: decide_small_request(
-            signals(groups.outputs[phase][:n], groups.forget.y),
-            run.signals[:, :n],
-            run.member_mask[:, :n],
-            subjects=subjects,
-            tail=tail,
-            alpha=plan.alpha,
-        )
-        for phase in ("before", "after")
-    }
-    after = found["after"]
-    exposed = sum(r.answer is Answer.EXPOSED for r in after.records)
-    key = groups.submission.forget.key if groups.submission.forget is not None else None
-    key = key or groups.forget.key
-    names = record_digests(groups.forget, key) if key else tuple(map(str, range(n)))
-    rows = [
-        {
-            "record": name,
-            "before": b.answer.value,
-            "after": a.answer.value,
-            "p": a.p_adjusted,
-            "power": a.power,
-        }
-        for name, b, a in zip(names, found["before"].records, after.records, strict=True)
-    ]
-    return CheckResult(
-        f"attack.{SMALL}",
-        SMALL_TITLE,
-        _OUTCOMES[after.verdict],
-        after.reason + (f"; assuming {after.assumption}" if after.assumption else ""),
-        observed=exposed,
-        threshold=0,
-        n=n,
-        evidence={
-            "records": rows,
-            "subjects": [
-                {"subject": name, "after": person.answer.value, "records": len(person.records)}
-                for name, person in zip(
-                    _keyed_subjects(subjects, len(after.subjects), key), after.subjects, strict=True
-                )
-            ],
-            "shadows": run.shadows,
-            "alpha": plan.alpha,
-            "before": found["before"].reason,
-            "assumption": after.assumption,
-        },
-    )
-
-
-def _keyed_subjects(
-    subjects: tuple[str | int, ...] | None, people: int, key: bytes | None
-) -> list[str]:
-    """Return a name for each person that tells nobody who they are."""
-    if subjects is None or key is None:
-        return [f"person {number + 1}" for number in range(people)]
-    return [keyed_bytes(str(name).encode(), key)[:16] for name in dict.fromkeys(subjects)]
 
 
 def with_retention(

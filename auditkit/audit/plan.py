@@ -11,8 +11,9 @@ from attacks.registry import REGISTRY
 from attacks.shadows import Recipe
 from auditkit import limits
 from auditkit.audit.compare import JUDGED
+from auditkit.audit.exposure_checks import EXPOSURE, SMALL
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
-from auditkit.audit.membership_checks import COHORT, SMALL
+from auditkit.audit.membership_checks import COHORT
 from auditkit.certificate.policy import CHECKS, Policy, policy_from, read_policy
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import read_bytes
@@ -23,7 +24,9 @@ _TOP = {
     "submission", *RECORD_FILES, "assertion", "tier", "required", "attack", "threats", "compare",
     "policy", "seed", "title", "auditor",
 }  # fmt: skip
-_ATTACK = {"names", "margin", "alpha", "fpr", "shadows", "recipe", "references", "shadow_cache"}
+_ATTACK = {
+    "names", "margin", "alpha", "fpr", "shadows", "recipe", "references", "retrain", "shadow_cache",
+}  # fmt: skip
 _RECIPE = {"epochs", "learning_rate", "batch_size", "weight_decay", "optimizer", "momentum"}
 
 
@@ -81,9 +84,10 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
         raise _bad(path, 'assertion "redirected" or "erased"', repr(assertion)[:60])
     required = _required(path, values)
     tier = values.get("tier")
-    if tier not in (None, "B", "C") or (tier == "B" and "train" in values):
-        raise _bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
-    attack, references = _attack(path, folder, values.get("attack"), "holdout" in records)
+    _tier(path, tier, "train" in values)
+    attack, references = _attack(
+        path, folder, values.get("attack"), "holdout" in records, "train" in records
+    )
     if seed is None:
         seed = _typed(path, "seed", values.get("seed", 0), int)
     return Plan(
@@ -104,9 +108,25 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
     )
 
 
+def _tier(path: Path, tier: Any, training: bool) -> None:
+    """Refuse a tier that is not the one that the plan's files give."""
+    if tier == "A":
+        raise _bad(
+            path,
+            'tier "B", or "C" with train records: this plan is about a submission',
+            '"A", which is scores alone (auditkit attack --scores FILE.csv)',
+        )
+    if tier not in (None, "B", "C"):
+        raise _bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
+    if tier == "B" and training:
+        raise _bad(path, 'no train records with tier "B"', "train")
+    if tier == "C" and not training:
+        raise _bad(path, 'train records with tier "C"', "none")
+
+
 def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
     names = _strings(path, "required", values.get("required", []))
-    known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL))}
+    known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL, EXPOSURE))}
     known |= {behaviour.id for behaviour in BEHAVIOURS}
     unknown = sorted(set(names) - known)
     if unknown or ("required" in values and not names):
@@ -116,7 +136,7 @@ def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _attack(
-    path: Path, folder: Path, value: Any, unseen: bool
+    path: Path, folder: Path, value: Any, unseen: bool, training: bool
 ) -> tuple[AttackPlan | None, tuple[Path, ...]]:
     if value is False or (value is None and not unseen):
         return None, ()
@@ -147,7 +167,10 @@ def _attack(
         shadows=_typed(path, "attack.shadows", value.get("shadows", DEFAULT_SHADOWS), int),
         recipe=made,
         shadow_cache=None if cache is None else folder / cache,
+        retrain=_typed(path, "attack.retrain", value.get("retrain", 0), int),
     )
+    if plan.retrain and not training:
+        raise _bad(path, "train = FILE for the references to be retrained", "none")
     references = _strings(path, "attack.references", value.get("references", []))
     return plan, tuple(folder / name for name in references)
 

@@ -246,6 +246,7 @@ def _settings(found: Findings) -> dict[str, Any]:
             "alpha": plan.attack.alpha,
             "fpr": plan.attack.fpr,
             "shadows": plan.attack.shadows,
+            "retrain": plan.attack.retrain,
         }
     return settings
 

@@ -14,6 +14,7 @@ import auditkit
 from auditkit.audit.charts import certificate_charts
 from auditkit.audit.compare import JUDGED, compare, recompute
 from auditkit.audit.membership import Membership, attack_submission
+from auditkit.audit.membership_said import Say
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
@@ -37,17 +38,23 @@ LIBRARIES = (
 
 
 def run_audit(
-    plan_path: Path, out: Path, *, seed: int | None = None, progress: Progress | None = None
+    plan_path: Path,
+    out: Path,
+    *,
+    seed: int | None = None,
+    progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Result:
     """Run the plan in a file and write record, run and report to `out`.
 
     Raises UsageError when plan, records or `out` are bad. What is wrong with the submission is
-    part of the result, and a record and report are written all the same.
+    part of the result, and a record and report are written all the same. `say` is told, before the
+    attacks start, what their samples can decide.
     """
     started = time.time()
     plan = read_plan(Path(plan_path), seed)
     _usable(out)
-    findings = run_plan(plan, progress)
+    findings = run_plan(plan, progress, say)
     record = build_record(findings, _libraries())
     text = dump_json(record)
     annex = build_annex(findings)
@@ -85,7 +92,7 @@ class Findings:
         self.references: tuple[Network, ...] = ()
 
 
-def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
+def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = None) -> Findings:
     """Run every chapter of the plan and return what was found."""
     found = Findings(plan)
     try:
@@ -116,7 +123,7 @@ def run_plan(plan: Plan, progress: Progress | None = None) -> Findings:
     found.tables.extend(shown_tables(verified))
     requested = forget if forget is not None else submission.forget
     checks += _compared(found, requested)
-    checks += _attacked(found, requested, progress)
+    checks += _attacked(found, requested, progress, say)
     checks += _threatened(found, verified)
     missing = [name for name in plan.required if name not in {c.id for c in checks}]
     checks += [
@@ -156,7 +163,7 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
 
 
 def _attacked(
-    found: Findings, requested: Records | None, progress: Progress | None
+    found: Findings, requested: Records | None, progress: Progress | None, say: Say | None
 ) -> list[CheckResult]:
     plan, submission = found.plan, found.submission
     holdout = found.records.get("holdout")
@@ -176,6 +183,7 @@ def _attacked(
         references=found.references,
         seed=plan.seed,
         progress=progress,
+        say=say,
     )
     found.charts.extend(found.membership.charts)
     return list(found.membership.checks)

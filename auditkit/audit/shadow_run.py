@@ -13,6 +13,7 @@ from attacks.shadows import Recipe, train_shadows
 from attacks.shadows import architecture as learned
 from attacks.shadows.architecture import Architecture
 from auditkit.audit.shadow_cache import own_folder, speech
+from auditkit.audit.shadow_masks import shadow_masks, units
 from auditkit.network.graph import (
     AveragePool,
     Convolution,
@@ -50,7 +51,11 @@ MOST_IN_POOL = 6000  # beyond it a random part of the other training records is 
 
 @dataclass(frozen=True, eq=False)
 class ShadowRun:
-    """φ float32 [K, F + U] of forgotten, then unseen records, and who trained on them."""
+    """φ float32 [K, F + U] of forgotten, then unseen records, and who trained on them.
+
+    trained_on: on how many records a shadow model trained, on average; as_many_as: on how many the
+    audited model did.
+    """
 
     signals: NDArray[np.float32]
     member_mask: NDArray[np.bool_]
@@ -58,6 +63,8 @@ class ShadowRun:
     pool: int
     recipe: Recipe
     forgotten: int
+    trained_on: float
+    as_many_as: int
 
 
 def architecture_of(network: Network) -> Architecture | None:
@@ -137,11 +144,13 @@ def train_shadow_run(
     progress: Callable[[int, int], None] | None,
     cache: Path | None = None,
 ) -> ShadowRun | None:
-    """Train shadow models on halves of forgotten, unseen and other training records.
+    """Train shadow models on halves of forgotten and unseen records, and other training records.
 
     Both groups are in half of the shadows each, so that every one of their records has shadow
-    models with and without it. None when a forgotten record is not among the training records.
-    cache: a folder that keeps the scores; UsageError when it is not one of this very run.
+    models with and without it; all records of a person are in or out together. Of the others there
+    are as many as make a shadow model's training set as large as the audited model's. None when a
+    forgotten record is not among the training records. cache: a folder that keeps the scores;
+    UsageError when it is not one of this very run.
     """
     kind = architecture_of(network)
     assert kind is not None
@@ -156,14 +165,17 @@ def train_shadow_run(
     y = np.concatenate([forget.y, holdout.y, train.y[rest]])
     recipe = recipe or Recipe()
     judged = len(forget) + len(holdout)
+    shadows += shadows % 2
+    mask = shadow_masks(shadows, units((forget, holdout)), len(rest), len(train), seed)
     with own_folder():
         run = train_shadows(
             kind,
             _scaled(prepared(network, x)),
             y,
-            shadows=shadows + shadows % 2,
+            shadows=shadows,
             recipe=recipe,
             seed=seed,
+            member_mask=mask,
             progress=progress,
             cache=cache,
             say=speech(progress),
@@ -175,6 +187,8 @@ def train_shadow_run(
         len(x),
         recipe,
         len(forget),
+        float(mask.sum(axis=1).mean()),
+        len(train),
     )
 
 

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from auditkit.cli.common import add_records, count, number, seed_of
+from auditkit.cli.common import add_records, count, number, saying, seed_of
 from auditkit.cli.output import show_result
 from auditkit.cli.progress import Progress
 from auditkit.errors import UsageError
@@ -22,6 +22,10 @@ auditkit attack out/demo/submission --holdout out/demo/data/holdout.npz \\
       --retain out/demo/data/retain.npz --attack loss entropy"""
 
 DEFAULT_MARGIN = 0.05
+NOT_WITH_SCORES = (
+    *("holdout", "forget", "retain", "train"),
+    *("reference-model", "retrain", "shadows"),
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--scores",
         type=Path,
         metavar="FILE.csv",
-        help="instead of a submission: id, subject, group, phase, score",
+        help="instead of a submission: id, subject, group, phase, and score or logit_0, ..., label",
     )
     add_records(parser, "holdout", "records that the model never saw")
     add_records(parser, "forget", "the request as you know it; without it, the owner's list")
@@ -45,6 +49,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="M2",
         help="models that never saw the forgotten records",
+    )
+    parser.add_argument(
+        "--retrain",
+        type=count,
+        metavar="R",
+        default=0,
+        help="train R such models on --train without the forgotten records",
     )
     parser.add_argument("--attack", nargs="+", metavar="NAME", help="which (default: all possible)")
     parser.add_argument("--shadows", type=count, metavar="K", help="how many shadow models")
@@ -85,6 +96,30 @@ def _check(args: argparse.Namespace) -> None:
             found="none",
             remedy="give it: forgotten records are judged against unseen ones",
         )
+    if args.scores is not None:
+        given = [name for name in NOT_WITH_SCORES if getattr(args, name.replace("-", "_"))]
+        if given:
+            raise UsageError(
+                "auditkit attack --scores",
+                expected="a table alone",
+                found=f"--{given[0]}",
+                remedy="leave it out: the table has all groups, and there is no model",
+            )
+    if args.retrain and args.train is None:
+        raise UsageError(
+            "--retrain",
+            expected="--train with the training records",
+            found="none",
+            remedy="give them: references are trained on those that are not forgotten",
+        )
+    for name in args.attack or ():
+        if name not in _names():
+            raise UsageError(
+                "--attack",
+                expected="one of " + ", ".join(_names()),
+                found=repr(name),
+                remedy="auditkit explain lists what each does",
+            )
     if not 0 < args.margin < 0.5:
         raise UsageError(
             "--margin",
@@ -94,24 +129,27 @@ def _check(args: argparse.Namespace) -> None:
         )
 
 
-def _on_scores(args: argparse.Namespace) -> Result:
-    from auditkit.audit.membership import attack_scores
+def _names() -> list[str]:
+    from attacks.registry import REGISTRY
 
-    return attack_scores(args.scores, margin=args.margin, seed=seed_of(args))
+    return list(REGISTRY)
+
+
+def _on_scores(args: argparse.Namespace) -> Result:
+    from auditkit.audit.score_audit import attack_scores
+
+    return attack_scores(
+        args.scores,
+        margin=args.margin,
+        seed=seed_of(args),
+        names=tuple(args.attack or ()),
+        say=saying(args, "attack"),
+    )
 
 
 def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
-    from attacks.registry import REGISTRY
     from auditkit.audit.membership import attack_directory
 
-    for name in args.attack or ():
-        if name not in REGISTRY:
-            raise UsageError(
-                "--attack",
-                expected="one of " + ", ".join(REGISTRY),
-                found=repr(name),
-                remedy="auditkit explain lists what each does",
-            )
     return attack_directory(
         args.submission,
         holdout=args.holdout,
@@ -125,4 +163,6 @@ def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
         references=tuple(args.reference_model),
         forget=args.forget,
         shadow_cache=args.shadow_cache,
+        retrain=args.retrain,
+        say=saying(args, "attack"),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from auditkit.cli.common import saying
 from auditkit.cli.output import show_result
 from auditkit.cli.progress import Progress
 
@@ -24,5 +25,7 @@ def run(args: argparse.Namespace) -> int:
 
     with Progress.of(args, "audit") as progress:
         # Without --seed the plan's own seed counts.
-        result = run_audit(args.plan, args.out, seed=args.seed, progress=progress)
+        result = run_audit(
+            args.plan, args.out, seed=args.seed, progress=progress, say=saying(args, "attack")
+        )
     return show_result(result, args, "audit")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Protocol
 
@@ -61,6 +63,16 @@ def add_common(parser: argparse.ArgumentParser) -> None:
 def seed_of(args: argparse.Namespace) -> int:
     """Return the seed that was given, or 0."""
     return 0 if args.seed is None else int(args.seed)
+
+
+def saying(args: argparse.Namespace, what: str) -> Callable[[str], None]:
+    """Return a function that tells the user a line on stderr, unless --quiet is given."""
+
+    def say(line: str) -> None:
+        if not args.quiet:
+            print(f"{what}: {line}", file=sys.stderr, flush=True)
+
+    return say
 
 
 def count(text: str) -> int:

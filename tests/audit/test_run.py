@@ -112,7 +112,11 @@ def test_no_record_leaves_a_trace(audited: Path):
 
 def test_erased_is_judged_as_such(tmp_path: Path):
     case(tmp_path, small_world(7, records=30), extra='assertion = "erased"')
-    result = run_audit(tmp_path / "audit.toml", tmp_path / "out")
+    said: list[str] = []
+    result = run_audit(tmp_path / "audit.toml", tmp_path / "out", say=said.append)
+    record = read(tmp_path / "out" / "record.json")
+    assert said == record["methods"]["power"] and "PASS is impossible" in said[0]
+    assert record["methods"]["sample_sizes"]["tier"] == "C"
     assert result.check("threats.strippable").outcome is Outcome.FAIL
     assert result.outcome is Outcome.FAIL
 
@@ -184,6 +188,11 @@ def test_a_missing_file_of_the_owners_is_inconclusive(audited: Path, tmp_path: P
         "submission = 's'\nrequired = []",
         "submission = 's'\n[attack]\n",
         "submission = 's'\ntier = 'Z'",
+        "submission = 's'\ntier = 'A'",
+        "submission = 's'\ntier = 'C'",
+        "submission = 's'\ntier = 'B'\ntrain = 't'",
+        "submission = 's'\nholdout = 'h'\n[attack]\nretrain = 3",
+        "submission = 's'\nholdout = 'h'\ntrain = 't'\n[attack]\nretrain = -1",
     ],
 )
 def test_a_bad_plan_is_the_callers_mistake(tmp_path: Path, text: str):

@@ -69,6 +69,12 @@ SHIFTED, WIDE = _scores("loss", 1.19), {"reference_auc": 0.8, "tpr_margin": 0.2}
             "1 record",
         ),
         ([NOTHING], {}, {"exposure_p_values": np.full(600, 0.5)}, "pass", ""),
+        ([NOTHING], {}, {"exposed_people": 1}, "inconclusive", "1 person.s. exposed"),
+        ([NOTHING], {}, {"silenced": {"loss": "no model"}}, "inconclusive", "^no model"),
+        ([STRONG], {}, {"silenced": {"lira": "no model"}}, "inconclusive", "^no model"),
+        ([NOTHING, STRONG], {}, {"silenced": {"loss": "no model"}}, "fail", "lira"),
+        ([NOTHING], {}, {"not_for_pass": {"loss": "weak"}}, "inconclusive", "not count: weak"),
+        ([STRONG], {}, {"not_for_pass": {"lira": "weak"}}, "fail", "remembered"),
     ],
 )
 def test_table(scores, plan, options, verdict, said):
@@ -267,3 +273,23 @@ def test_many_attacks_on_one_exposed_record_make_no_room_for_others(attacks):
         assert set(range(20)) <= set(found.tolist())
         wrong.append(np.mean(found >= 20))
     assert np.mean(wrong) <= 0.05 + 3 * np.std(wrong) / np.sqrt(150)
+
+
+@pytest.mark.parametrize(
+    ("forgotten", "options", "said"),
+    [
+        (100, {"independent_reference": True}, "more where the models agree"),
+        (5, {"shadows": 64}, "takes 99. Tails"),
+        (5, {"shadows": 200}, "by rank alone"),
+        (5, {"shadows": 0}, "not judged"),
+        (100, {"shadows": 64}, "takes 1999. Tails"),
+    ],
+)
+def test_what_is_planned_is_said(forgotten, options, said):
+    assert said in " ".join(what_can_be_decided(forgotten, 10_000, **options).lines())
+
+
+def test_retrained_models_on_the_same_records_make_no_number_impossible():
+    # the same records' scores move together, so the difference may be known well from few
+    assert what_can_be_decided(100, 700, independent_reference=True).pass_possible
+    assert not what_can_be_decided(60, 700).pass_possible

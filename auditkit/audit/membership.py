@@ -8,7 +8,7 @@ fewer one by one against shadow models.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,8 @@ import attacks
 from attacks.decision.cohort import AttackScores, CohortPlan, CohortVerdict, decide_cohort
 from attacks.decision.comparability import Comparability, compare_groups
 from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
-from auditkit.audit import membership_charts
+from auditkit.audit import membership_charts, membership_tables
+from auditkit.audit.membership_chapter import facts
 from auditkit.audit.membership_checks import (
     cohort_check,
     exposure_check,
@@ -28,6 +29,8 @@ from auditkit.audit.membership_checks import (
     undecided_check,
     with_retention,
 )
+from auditkit.audit.membership_exposure import exposure_charts, exposure_tables
+from auditkit.audit.membership_figures import all_figures
 from auditkit.audit.shadow_run import Recipe, ShadowRun, dense_widths, train_shadow_run
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records
@@ -67,6 +70,7 @@ class Membership:
     tables: tuple[dict[str, Any], ...]
     samples: dict[str, Any]
     power: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)  # of the chapter, see membership_chapter
 
 
 def attack_directory(
@@ -158,10 +162,15 @@ def attack_submission(
     if small:
         checks.append(exposure_check(groups, shadow_run, no_shadows, plan))
     curve = groups.neighbourhood(seed)
+    figures = all_figures(before, after, plan.alpha)
+    margin = None if small else plan.margin
     return Membership(
         checks=tuple(with_retention(checks, curve, groups.domain)),
-        charts=membership_charts.charts(groups, before, after, curve, shadow_run),
-        tables=membership_charts.tables(before, after, len(forget), curve),
+        charts=(
+            *membership_charts.charts(groups, figures, before, after, curve, margin),
+            *exposure_charts(checks),
+        ),
+        tables=(*membership_tables.tables(figures, checks, curve), *exposure_tables(checks)),
         samples={
             "forgotten": len(forget),
             "unseen": len(holdout),
@@ -173,7 +182,12 @@ def attack_submission(
             "comparability": comparability.reason,
         },
         power=decidable.lines(),
-    )
+        facts=facts(
+            groups, plan, run=shadow_run, no_shadows=no_shadows, references=len(references),
+            comparability=comparability, cohort=cohort, ran=len(after), skipped=skipped,
+            power=decidable.lines(),
+        ),
+    )  # fmt: skip
 
 
 class Groups:

@@ -192,9 +192,10 @@ def _intervals(chart: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
 def _p_values(chart: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
     found = sorted(v for v in floats(chart["values"]) if v >= 0)
     [rate] = floats([chart["rate"]])
+    total = max(len(found), int(chart.get("total") or 0))
     rows = [
-        [number(k + 1), _cell(found[k]), _cell(rate * (k + 1) / len(found))]
+        [number(k + 1), _cell(found[k]), _cell(rate * (k + 1) / total)]
         for k in spread_ranks(len(found), MAX_ROWS)
     ]
     rows = rows or [["none", "–", "–"]]
-    return ["Rank", "p-value", "Limit at this rank"], rows, len(found)
+    return ["Rank", "p-value", "Limit at this rank"], rows, total

@@ -151,7 +151,7 @@ def _row_values(values: Any, rows: range) -> list[float]:
 def p_values(axes: Axes, chart: dict[str, Any]) -> None:
     """Draw p-values in order of size against their share of the records, on logarithmic axes."""
     found = sorted(v for v in floats(chart["values"]) if v >= 0)
-    n = max(1, len(found))
+    n = max(1, len(found), int(chart.get("total") or 0))
     [rate], [least] = floats([chart["rate"]]), floats([chart.get("least")])
     exposed = min(len(found), int(chart.get("exposed") or 0))
     bottom = max(LEAST_P, min([*found[:1], rate / n if rate > 0 else 1.0, 0.5 / n]))
@@ -186,5 +186,5 @@ def p_values(axes: Axes, chart: dict[str, Any]) -> None:
             )
     log_axis(axes, "x", min(0.5, 1.0 / n), 1.0)
     log_axis(axes, "y", min(0.5, bottom), 1.0)
-    axes.set_xlabel(f"Rank, as a share of {number(len(found))}")
+    axes.set_xlabel(f"Rank, as a share of {number(n)}")
     axes.set_ylabel("p-value")

@@ -66,7 +66,7 @@ CHART_SHAPES: dict[str, Shape] = {
     ),
     "p-values": fields(
         {"values": _points, "rate": number},
-        {"exposed": maybe(integer), "least": maybe(number)},
+        {"exposed": maybe(integer), "least": maybe(number), "total": maybe(integer)},
     ),
     "histogram": fields(
         {"edges": _points, "series": list_of(fields({"label": text, "counts": _points}))}

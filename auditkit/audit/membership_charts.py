@@ -125,7 +125,8 @@ def _roc(found: AttackFigures, reason: str) -> dict[str, Any]:
         "title": f"{found.title}: who is found at which cost",
         "description": f"{n.n_members} forgotten, {n.n_non_members} unseen records; bands: "
         "pointwise 95 %. Dotted: guessing. Shaded: fewer than three false alarms are to be "
-        f"expected, the rate itself is not resolved. This attack was {reason}.",
+        f"expected, the rate itself is not resolved. Rates of 0 stand where an axis says 0. This "
+        f"attack was {reason}.",
         "resolvable": resolvable,
         "series": series,
     }

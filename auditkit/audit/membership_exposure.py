@@ -14,7 +14,7 @@ from auditkit.results import CheckResult
 SECTION = "membership"
 EXPOSURE = "attack.exposure"
 SMALL = "attack.small-request"
-MOST_ROWS = 50  # the most exposed; the record has all of them
+MOST_ROWS = 50  # the most exposed; the record has more of them
 NAME = 16  # characters of a keyed digest, enough to tell records of one request apart
 
 Row = Mapping[str, Any]
@@ -29,19 +29,22 @@ def exposure_charts(checks: Iterable[CheckResult]) -> list[dict[str, Any]]:
         return []
     rate = _number(check.evidence.get("rate")) or 0.05
     exposed = sum(bool(row.get("exposed")) for row in rows)
+    total = int(_number(check.evidence.get("records_in_all")) or len(values))
     return [
         {
             "id": "exposure",
             "section": SECTION,
             "kind": "p-values",
             "title": "Single records: who stands out",
-            "description": f"p-values of {len(values)} forgotten records never having been seen, "
-            "in order of size. Records that were never seen lie along the dotted line. Exposed "
-            f"are those up to the last below the dashed one, so that {100 * rate:g} % of them at "
-            f"most are expected to be mistakes: {exposed}.{_assuming(check)}",
+            "description": f"The {len(values)} smallest p-values of {total} forgotten records "
+            "having never been seen, in order of size. Records that were never seen lie along the "
+            "dotted line. Exposed are those up to the last below the dashed one, so that "
+            f"{100 * rate:g} % of them at most are expected to be mistakes: {exposed}."
+            f"{_assuming(check)}",
             "values": sorted(values),
             "rate": rate,
             "exposed": exposed,
+            "total": total,
             "least": _number(check.evidence.get("least_p")),
         }
     ]
@@ -68,6 +71,7 @@ def exposure_tables(checks: Iterable[CheckResult]) -> list[dict[str, Any]]:
                     "exposed": "exposed",
                     "power": "power",
                 },
+                found.evidence.get("records_in_all"),
             )
         )
         made.append(
@@ -83,6 +87,7 @@ def exposure_tables(checks: Iterable[CheckResult]) -> list[dict[str, Any]]:
                     "q": "q",
                     "exposed": "exposed",
                 },
+                found.evidence.get("subjects_in_all"),
             )
         )
     small = _check(checks, SMALL)
@@ -91,7 +96,7 @@ def exposure_tables(checks: Iterable[CheckResult]) -> list[dict[str, Any]]:
             _table(
                 "small-request",
                 "Each record of the request",
-                f"p: of never having been seen, after Holm's correction over the request. Power: "
+                "p: of never having been seen, after Holm's correction over the request. Power: "
                 "the share of models that saw the record and would be noticed; with little of it "
                 f"no answer is possible. {small.evidence.get('shadows', 0)} shadow models."
                 f"{_assuming(small)}",
@@ -129,7 +134,12 @@ def _rows(check: CheckResult, name: str) -> list[Row]:
 
 
 def _table(
-    name: str, title: str, description: str, rows: list[Row], columns: dict[str, str]
+    name: str,
+    title: str,
+    description: str,
+    rows: list[Row],
+    columns: dict[str, str],
+    total: Any = None,
 ) -> dict[str, Any]:
     """Return the first rows, exposed ones before others and small p-values before large ones."""
     kept = {key: head for key, head in columns.items() if any(key in row for row in rows)}
@@ -146,7 +156,7 @@ def _table(
         "description": description,
         "columns": list(kept.values()),
         "rows": cells,
-        "total": len(rows),
+        "total": max(len(rows), int(_number(total) or 0)),
     }
 
 

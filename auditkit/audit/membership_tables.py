@@ -1,7 +1,7 @@
 """Tables of the membership chapter, as data for the report.
 
 A cell is a text, a number, or an object: {"value", "interval"} for a figure with its interval,
-{"needs": n} for one that was refused because it takes n unseen records.
+{"needs": n} for one that was refused because it takes n records.
 """
 
 from __future__ import annotations

@@ -1,5 +1,6 @@
 """From scores to a verdict: what may be said of a cohort, and what of one person's records."""
 
+from attacks.decision.calibration import Calibration, shadow_calibration
 from attacks.decision.cohort import (
     AttackScores,
     AttackVerdict,
@@ -8,6 +9,7 @@ from attacks.decision.cohort import (
     decide_cohort,
 )
 from attacks.decision.comparability import Comparability, compare_groups
+from attacks.decision.exposure import ExposureTable, exposure_table
 from attacks.decision.planning import SMALL_REQUEST, Decidability, what_can_be_decided
 from attacks.decision.small_request import (
     RecordVerdict,
@@ -22,10 +24,12 @@ __all__ = [
     "Answer",
     "AttackScores",
     "AttackVerdict",
+    "Calibration",
     "CohortPlan",
     "CohortVerdict",
     "Comparability",
     "Decidability",
+    "ExposureTable",
     "RecordVerdict",
     "SmallRequestVerdict",
     "SubjectVerdict",
@@ -33,5 +37,7 @@ __all__ = [
     "compare_groups",
     "decide_cohort",
     "decide_small_request",
+    "exposure_table",
+    "shadow_calibration",
     "what_can_be_decided",
 ]

@@ -43,9 +43,11 @@ from attacks.decision.planning import SMALL_REQUEST
 from attacks.decision.samplesize import SampleSize, deciding_size
 from attacks.decision.verdict import Verdict
 from attacks.statistics.auc import AucDifference, AucEstimate, auc_difference, auc_estimate
-from attacks.statistics.binomial import Share, ShareDifference
+from attacks.statistics.binomial import ShareDifference
+from attacks.statistics.clusters import Clusters
 from attacks.statistics.equivalence import Equivalence, equivalence_test, least_members_for_pass
 from attacks.statistics.multiple import holm
+from attacks.statistics.population_rate import MeanRate, population_rate
 from attacks.statistics.roc import Refused, TprAtFpr, resolvable_fpr, tpr_at_fpr
 
 REFERENCES_FOR_GENERAL = 5  # retrained models; with fewer the verdict is of this model only
@@ -88,6 +90,7 @@ class AttackScores:
     unseen: ArrayLike
     references: tuple[tuple[ArrayLike, ArrayLike], ...] = ()
     population: bool = True
+    subjects: Clusters | None = None
 
 
 @dataclass(frozen=True)
@@ -226,21 +229,20 @@ def _judge_all(
 
 def _test(plan: CohortPlan, s: AttackScores) -> AttackVerdict:
     confidence = 1.0 - 2.0 * plan.alpha
-    area = auc_estimate(s.forgotten, s.unseen, confidence)
+    area = auc_estimate(s.forgotten, s.unseen, confidence, s.subjects)
     rate = tpr_at_fpr(s.forgotten, s.unseen, plan.fpr, confidence)
     difference, rate_test = None, None
     if s.references:
-        difference = auc_difference(s.forgotten, s.unseen, s.references, confidence)
+        difference = auc_difference(s.forgotten, s.unseen, s.references, confidence, s.subjects)
         auc_test = equivalence_test(difference, 0.0, plan.margin, plan.alpha)
     else:
         auc_test = equivalence_test(area, plan.reference_auc, plan.margin, plan.alpha)
     if isinstance(rate, TprAtFpr):
-        own = Share(rate.true_positives, rate.n_members)
+        # The threshold is estimated too: tests that took it for known would fail too often.
+        own = population_rate(s.forgotten, s.unseen, plan.fpr, s.subjects)
         if s.references:
-            hits = [tpr_at_fpr(a, b, plan.fpr) for a, b in s.references]
-            mean = np.mean([h.true_positives for h in hits if isinstance(h, TprAtFpr)])
-            other = Share(round(float(mean)), own.trials)
-            between = ShareDifference(own, other)
+            others = [population_rate(a, b, plan.fpr, s.subjects) for a, b in s.references]
+            between = ShareDifference(own, MeanRate(tuple(others)))
             rate_test = equivalence_test(between, 0.0, plan.tpr_margin, plan.alpha)
         else:
             rate_test = equivalence_test(own, plan.fpr, plan.tpr_margin, plan.alpha)

@@ -1,4 +1,8 @@
-"""Single records that stand out: a cohort may look forgotten while one person in it does not."""
+"""Single records that stand out: a cohort may look forgotten while one person in it does not.
+
+Among thousands of records some rank first by luck. Benjamini-Hochberg keeps the expected share of
+those called exposed by luck below a rate, over records, and again over persons.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,194 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import FloatArray, same_length, vector
+from attacks.arrays import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    proportion,
+    same_length,
+    shadow_arrays,
+    vector,
+)
+from attacks.decision.never_seen import NORMAL, OutModels, Tail, pool
+from attacks.lira import require_shadows
 from attacks.statistics.multiple import benjamini_hochberg
+
+
+@dataclass(frozen=True)
+class ExposureRow:
+    """One record: its p-value of never having been seen, and that adjusted over all records.
+
+    power: share of the n_in models that did see the record which would be called exposed at the
+    threshold in force.
+    """
+
+    index: int
+    p_value: float
+    q_value: float
+    exposed: bool
+    power: float
+    n_in: int
+    n_out: int
+
+
+@dataclass(frozen=True)
+class SubjectRow:
+    """One person: the records named by their position, and how their evidence was combined.
+
+    combined: "mean" of the standardised signals, among shadow models that hold all or none of the
+    records; "bonferroni" over the records' p-values where hardly any shadow does.
+    """
+
+    subject: str
+    p_value: float
+    q_value: float
+    exposed: bool
+    records: tuple[int, ...]
+    combined: str
+
+
+@dataclass(frozen=True, eq=False)
+class ExposureTable:
+    """Every record and every person, with false-discovery control over each.
+
+    p_values, q_values, power [N], exposed bool [N], n_in, n_out [N]; threshold: the p-value up to
+    which records are called exposed, or one would have been; assumption: what the p-values assume
+    beyond exchangeable ranks, empty for ranks.
+    """
+
+    p_values: FloatArray
+    q_values: FloatArray
+    exposed: BoolArray
+    power: FloatArray
+    n_in: IntArray
+    n_out: IntArray
+    subjects: tuple[SubjectRow, ...]
+    rate: float
+    threshold: float
+    tail: Tail
+    assumption: str
+
+    def rows(self, most: int | None = None) -> tuple[ExposureRow, ...]:
+        """Return the records, smallest p-value first, at most `most`."""
+        order = np.argsort(self.p_values, kind="stable")[:most]
+        return tuple(
+            ExposureRow(
+                int(i),
+                float(self.p_values[i]),
+                float(self.q_values[i]),
+                bool(self.exposed[i]),
+                float(self.power[i]),
+                int(self.n_in[i]),
+                int(self.n_out[i]),
+            )
+            for i in order
+        )
+
+    def noticeable(self, power: float = 0.8) -> float:
+        """Return the share of records that a model which saw them would have shown."""
+        return float((self.power >= power).mean())
+
+
+def exposure_table(
+    target: ArrayLike,
+    shadows: ArrayLike,
+    member_mask: ArrayLike,
+    *,
+    subjects: Sequence[str | int] | None = None,
+    rate: float = 0.05,
+    tail: Tail | None = None,
+) -> ExposureTable:
+    """Return for every record, and every person, whether the model treats them as seen.
+
+    Target [N], shadows [K, N] in one signal, member_mask bool [K, N]; subjects [N], each record its
+    own person when None. `tail` None: ranks where they can reach Benjamini-Hochberg's first step,
+    rate / N, and else the normal tail, labelled as an assumption. Raises ValueError when arrays do
+    not fit, a record is in all or none of the shadow models, or a name or rate is unknown.
+    """
+    proportion(rate, "rate")
+    goal, signals, inside = shadow_arrays(target, shadows, member_mask)
+    require_shadows(inside, least_in=1, least_out=1)
+    outside = ~inside
+    chosen = _tail(tail, outside, rate)
+    models = OutModels(signals, outside, chosen)
+    p = models.p_values(goal)
+    q = benjamini_hochberg(p)
+    exposed = q <= rate + 1e-12
+    threshold = rate * max(1, int(exposed.sum())) / p.size
+    n_in = np.asarray(inside.sum(axis=0), dtype=np.int64)
+    found = (models.flagged(threshold) & inside).sum(axis=0)
+    return ExposureTable(
+        p,
+        q,
+        np.asarray(exposed),
+        np.asarray(found / n_in, dtype=np.float64),
+        n_in,
+        models.counts,
+        _people(goal, signals, inside, p, subjects, rate, chosen),
+        rate,
+        threshold,
+        chosen,
+        NORMAL if chosen == "normal" else "",
+    )
+
+
+def out_shadows_for_rank(n_records: int, rate: float = 0.05) -> int:
+    """Return how many OUT shadow models let one of N records be exposed by rank alone.
+
+    The smallest p-value is 1/(K_out + 1), and Benjamini-Hochberg's first step asks for rate / N.
+    """
+    return math.ceil(n_records / proportion(rate, "rate") - 1e-9) - 1
+
+
+def _tail(tail: Tail | None, outside: BoolArray, rate: float) -> Tail:
+    if tail is not None:
+        return tail
+    fewest = int(outside.sum(axis=0).min())
+    enough = fewest >= out_shadows_for_rank(outside.shape[1], rate)
+    return "rank" if enough or fewest < 2 else "normal"
+
+
+def _people(
+    target: FloatArray,
+    signals: FloatArray,
+    inside: BoolArray,
+    p: FloatArray,
+    subjects: Sequence[str | int] | None,
+    rate: float,
+    tail: Tail,
+) -> tuple[SubjectRow, ...]:
+    """Return one row for each person, in the order in which they first appear."""
+    if subjects is None:
+        return ()
+    names = [str(s) for s in subjects]
+    if len(names) != p.size:
+        raise ValueError(f"subjects must name {p.size} records, found {len(names)}")
+    number = {name: i for i, name in enumerate(dict.fromkeys(names))}
+    person = np.array([number[name] for name in names], dtype=np.intp)
+    pooled = pool(target, signals, inside, person)
+    # Without masks by person hardly any shadow holds all or none of many records.
+    usable = (pooled.none.sum(axis=0) >= max(2, len(signals) // 4)) & pooled.every.any(axis=0)
+    lowest = np.ones(len(number))
+    np.minimum.at(lowest, person, p)
+    combined = np.minimum(1.0, lowest * np.bincount(person, minlength=len(number)))
+    if usable.any():
+        models = OutModels(pooled.signals[:, usable], pooled.none[:, usable], tail)
+        combined[usable] = models.p_values(pooled.target[usable])
+    q = benjamini_hochberg(combined)
+    order = np.argsort(person, kind="stable")
+    members = np.split(order, np.cumsum(np.bincount(person))[:-1])
+    return tuple(
+        SubjectRow(
+            name,
+            float(combined[i]),
+            float(q[i]),
+            bool(q[i] <= rate + 1e-12),
+            tuple(int(r) for r in members[i]),
+            "mean" if usable[i] else "bonferroni",
+        )
+        for name, i in number.items()
+    )
 
 
 @dataclass(frozen=True)

@@ -22,17 +22,17 @@ from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import mannwhitneyu, t
+from scipy.stats import mannwhitneyu
 
 from attacks.arrays import BoolArray, FloatArray, proportion, shadow_arrays
+from attacks.decision.never_seen import NORMAL, OutModels, Tail, pool
 from attacks.decision.planning import SMALL_REQUEST, out_shadows_needed
 from attacks.decision.verdict import Answer, Verdict
-from attacks.lira import LEAST_SIGMA, require_shadows
+from attacks.lira import require_shadows
 from attacks.statistics.auc import auc_estimate
 from attacks.statistics.binomial import clopper_pearson
 from attacks.statistics.multiple import holm
 
-Tail = Literal["rank", "normal"]
 Unit = Literal["record", "subject"]
 
 POWER = 0.8
@@ -136,7 +136,7 @@ def decide_small_request(
         counts = {a: sum(p.answer is a for p in people) for a in Answer}
         said = ", ".join(f"{n} {a.value}" for a, n in counts.items() if n)
         reason = f"nobody is exposed ({said}); shadow models alone do not show that nothing is left"
-    assumption = "" if tail == "rank" else "OUT shadow signals of a record are normally distributed"
+    assumption = "" if tail == "rank" else NORMAL
     return SmallRequestVerdict(
         verdict, reason, tuple(records), tuple(people), alpha, unit, assumption
     )
@@ -153,13 +153,15 @@ def _judge(
     m = target.size
     ins = [signals[inside[:, n], n] for n in range(m)]
     outs = [signals[outside[:, n], n] for n in range(m)]
-    p = np.array([float(_p_values(target[n : n + 1], outs[n], tail)[0]) for n in range(m)])
+    unseen = OutModels(signals, outside, tail)
+    p = unseen.p_values(target)
+    flagged = unseen.flagged(alpha / m)
     adjusted = holm(p)
     differ = holm([_rank_test(ins[n], outs[n]) for n in range(m)])
     needed = out_shadows_needed(m, alpha)
     verdicts = []
     for n in range(m):
-        found = int(np.count_nonzero(_p_values(ins[n], outs[n], tail) <= alpha / m + 1e-12))
+        found = int(np.count_nonzero(flagged[inside[:, n], n]))
         power = found / ins[n].size
         spread = auc_estimate(ins[n], outs[n], 0.9)
         if adjusted[n] <= alpha + 1e-12:
@@ -197,18 +199,6 @@ def _judge(
     return verdicts
 
 
-def _p_values(values: FloatArray, out: FloatArray, tail: Tail) -> FloatArray:
-    """Return the p-value of each value as one of the OUT models' signals."""
-    if tail == "rank":
-        at_least = out.size - np.searchsorted(np.sort(out), values, side="left")
-        return np.asarray((1.0 + at_least) / (out.size + 1.0), dtype=np.float64)
-    if out.size < 2:
-        raise ValueError("the normal tail needs at least two OUT shadow models per record")
-    # The t-distribution of one further value: mean and variance are themselves estimated.
-    sigma = max(float(out.std(ddof=1)), LEAST_SIGMA) * np.sqrt(1.0 + 1.0 / out.size)
-    return np.asarray(t.sf((values - out.mean()) / sigma, out.size - 1), dtype=np.float64)
-
-
 def _rank_test(ins: FloatArray, outs: FloatArray) -> float:
     """Return the one-sided p-value that IN models score no higher than OUT models."""
     if np.ptp(np.concatenate([ins, outs])) == 0.0:
@@ -233,22 +223,16 @@ def _pool(
     groups: Sequence[tuple[int, ...]],
 ) -> tuple[FloatArray, FloatArray, BoolArray, BoolArray]:
     """Return target [S], signals [K, S] and who holds all [K, S] or none [K, S] of each person."""
-    counts = (~inside).sum(axis=0)
-    mean = np.where(inside, 0.0, signals).sum(axis=0) / counts
-    spread = np.sqrt((np.where(inside, 0.0, signals - mean) ** 2).sum(axis=0) / counts)
-    # A record whose OUT models agree to the last digit must not outweigh all the others.
-    sigma = np.maximum(spread, max(LEAST_SIGMA, 1e-3 * float(spread.max())))
-    scaled, goal = (signals - mean) / sigma, (target - mean) / sigma
-    columns = [list(g) for g in groups]
-    every = np.stack([inside[:, g].all(axis=1) for g in columns], axis=1)
-    none = np.stack([~inside[:, g].any(axis=1) for g in columns], axis=1)
-    if not every.any(axis=0).all() or not none.any(axis=0).all():
+    person = np.empty(target.size, dtype=np.intp)
+    for number, members in enumerate(groups):
+        person[list(members)] = number
+    pooled = pool(target, signals, inside, person)
+    if not pooled.every.any(axis=0).all() or not pooled.none.any(axis=0).all():
         raise ValueError(
             "every person needs shadow models that hold all of their records and none of them: "
             "train the shadow models on halves of subjects"
         )
-    pooled = np.stack([scaled[:, g].mean(axis=1) for g in columns], axis=1)
-    return np.array([goal[g].mean() for g in columns]), pooled, every, none
+    return pooled.target, pooled.signals, pooled.every, pooled.none
 
 
 def _worst(answers: Sequence[Answer]) -> Answer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -95,17 +96,26 @@ class Share:
         return p_share_below(self.successes, self.trials, bound)
 
 
+class Limited(Protocol):
+    """What a difference needs of each side: a share and its limits at any confidence."""
+
+    @property
+    def value(self) -> float: ...
+
+    def interval(self, confidence: float) -> tuple[float, float]: ...
+
+
 @dataclass(frozen=True)
 class ShareDifference:
-    """The difference of two shares, each with its exact limits.
+    """The difference of two shares, each with its own limits.
 
     The limits are combined as if the shares were independent: on the same records they go up and
     down together, and the interval is then too wide rather than too narrow.
     Source: Newcombe 1998, method 10 (square-and-add), with Clopper-Pearson limits.
     """
 
-    first: Share
-    second: Share
+    first: Limited
+    second: Limited
 
     @property
     def value(self) -> float:

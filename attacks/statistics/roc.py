@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike
 
 from attacks.arrays import BoolArray, FloatArray, proportion, vector
 from attacks.statistics.binomial import clopper_pearson, clopper_pearson_bands
+from attacks.statistics.population_rate import population_rate
 
 NEGATIVES_PER_FPR = 3.0  # fewer than 3/FPR, and seeing no false alarm at all proves nothing
 MOST_POINTS = 200
@@ -25,7 +26,9 @@ class TprAtFpr:
     """The share of members above the threshold that a planned share of non-members exceeds.
 
     `true_positives` members of `n_members` lie above the threshold; `achieved_fpr` is at most
-    `fpr` (less with ties). The interval is exact for this threshold.
+    `fpr` (less with ties). lower, upper: exact for this threshold, whatever its false-positive rate
+    may be among all non-members. population_lower, population_upper: for the threshold that has
+    `fpr` among all non-members, wider, as that threshold is estimated (`population_rate`).
     """
 
     fpr: float
@@ -38,6 +41,8 @@ class TprAtFpr:
     true_positives: int
     n_members: int
     n_non_members: int
+    population_lower: float
+    population_upper: float
 
 
 @dataclass(frozen=True)
@@ -72,7 +77,7 @@ def resolvable_fpr(n_non_members: int) -> float:
 def tpr_at_fpr(
     members: ArrayLike, non_members: ArrayLike, fpr: float, confidence: float = 0.95
 ) -> TprAtFpr | Refused:
-    """Return the true-positive rate at a false-positive rate with its Clopper-Pearson interval.
+    """Return the true-positive rate at a false-positive rate with both its intervals.
 
     Members [M], non-members [N], higher meaning member. `Refused` with fewer than 3/fpr
     non-members. Raises ValueError on an empty group, nan, or rates outside (0, 1).
@@ -91,6 +96,7 @@ def tpr_at_fpr(
     threshold = float(np.partition(y, y.size - 1 - allowed)[y.size - 1 - allowed])
     hits = int(np.count_nonzero(x > threshold))
     lower, upper = clopper_pearson(hits, x.size, confidence)
+    population = population_rate(x, y, fpr).interval(confidence)
     return TprAtFpr(
         fpr,
         float(np.count_nonzero(y > threshold)) / y.size,
@@ -102,6 +108,7 @@ def tpr_at_fpr(
         hits,
         x.size,
         y.size,
+        *population,
     )
 
 

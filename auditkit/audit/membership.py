@@ -20,10 +20,17 @@ from attacks.decision.cohort import AttackScores, CohortPlan, CohortVerdict, dec
 from attacks.decision.comparability import Comparability, compare_groups
 from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
 from auditkit.audit import membership_charts, membership_tables
+from auditkit.audit.exposure_checks import (
+    EXPOSURE,
+    EXPOSURE_TITLE,
+    Exposed,
+    exposure_check,
+    find_exposed,
+    small_request_check,
+)
 from auditkit.audit.membership_chapter import facts
 from auditkit.audit.membership_checks import (
     cohort_check,
-    exposure_check,
     support_check,
     together_check,
     undecided_check,
@@ -144,7 +151,8 @@ def attack_submission(
     after, before, skipped = _scores(groups, evidence, names)
     checks: list[CheckResult] = []
     comparability = _comparability(groups, seed)
-    cohort = _cohort(plan, after, comparability, small)
+    exposed = None if small or shadow_run is None else find_exposed(groups, shadow_run)
+    cohort = _cohort(plan, after, comparability, small, exposed)
     for name in names:
         if name in skipped:
             reason = no_shadows if "shadows" in skipped[name] and no_shadows else skipped[name]
@@ -160,7 +168,12 @@ def attack_submission(
     if cohort is not None:
         checks.append(together_check(cohort, plan))
     if small:
-        checks.append(exposure_check(groups, shadow_run, no_shadows, plan))
+        checks.append(small_request_check(groups, shadow_run, no_shadows, plan))
+    elif shadow_run is None or exposed is None:
+        name, title = f"attack.{EXPOSURE}", EXPOSURE_TITLE
+        checks.append(not_run(name, title, no_shadows, required=False))
+    else:
+        checks.append(exposure_check(groups, shadow_run, exposed))
     curve = groups.neighbourhood(seed)
     figures = all_figures(before, after, plan.alpha)
     margin = None if small else plan.margin
@@ -215,6 +228,12 @@ class Groups:
         for index, model in enumerate(references):
             self.models[f"reference {index + 1}"] = _reference(model)
         self.outputs = {phase: model(self.x) for phase, model in self.models.items()}
+
+    @property
+    def key(self) -> bytes | None:
+        """The key of the records' digests: the owner's list has it, or else the auditor's."""
+        submitted = self.submission.forget
+        return (submitted.key if submitted is not None else None) or self.forget.key
 
     @property
     def phases(self) -> tuple[str, ...]:
@@ -345,13 +364,18 @@ def _comparability(groups: Groups, seed: int) -> Comparability:
 
 
 def _cohort(
-    plan: AttackPlan, after: dict[str, AttackScores], comparability: Comparability, small: bool
+    plan: AttackPlan,
+    after: dict[str, AttackScores],
+    comparability: Comparability,
+    small: bool,
+    exposed: Exposed | None,
 ) -> CohortVerdict | None:
     judged = [s for name, s in after.items() if name != attacks.patch_support.PATCH_SUPPORT.name]
     if small or not judged:
         return None
     rule = CohortPlan(margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)
-    return decide_cohort(rule, judged, comparability=comparability)
+    p_values = None if exposed is None else exposed.p_values
+    return decide_cohort(rule, judged, comparability=comparability, exposure_p_values=p_values)
 
 
 def _absent(name: str, reason: str) -> CheckResult:

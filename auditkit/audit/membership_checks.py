@@ -7,24 +7,19 @@ from typing import TYPE_CHECKING, Any
 
 import attacks
 from attacks.decision.cohort import AttackScores, CohortVerdict
-from attacks.decision.small_request import Tail, decide_small_request
-from attacks.decision.verdict import Answer, Verdict
+from attacks.decision.verdict import Verdict
 from attacks.neighbourhood import NeighbourhoodCurve
 from attacks.statistics.roc import TprAtFpr
-from auditkit.audit.shadow_run import ShadowRun
-from auditkit.certificate.identity import keyed_bytes, record_digests
-from auditkit.results import CheckResult, Outcome, Severity, not_run
+from auditkit.results import CheckResult, Outcome, Severity
 
 if TYPE_CHECKING:
-    from auditkit.audit.membership import AttackPlan, Groups
+    from auditkit.audit.membership import AttackPlan
 
-SMALL = "small-request"
-SMALL_TITLE = "Each record of a small request, judged by itself"
 COHORT = "cohort"
 NEAR = 0.03  # of the domain's width: how far a copy still counts as near its record
 COHORT_TITLE = "All planned attacks together against the reference"
 
-_OUTCOMES = {
+OUTCOMES = {
     Verdict.PASS: Outcome.PASS,
     Verdict.FAIL: Outcome.FAIL,
     Verdict.INCONCLUSIVE: Outcome.INCONCLUSIVE,
@@ -70,7 +65,7 @@ def cohort_check(
         "not comparable": "forgotten and unseen records differ without any model, so this attack "
         "says nothing",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
-    outcome = _OUTCOMES[verdict.verdict]
+    outcome = OUTCOMES[verdict.verdict]
     if then:
         reason += f" (AUC before {then['auc']:.3f}, after {now['auc']:.3f})"
     return CheckResult(
@@ -99,7 +94,7 @@ def together_check(cohort: CohortVerdict, plan: AttackPlan) -> CheckResult:
     return CheckResult(
         f"attack.{COHORT}",
         COHORT_TITLE,
-        _OUTCOMES[cohort.verdict],
+        OUTCOMES[cohort.verdict],
         cohort.reason,
         observed={name: found.count(name) for name in sorted(set(found))},
         threshold=f"every attack within {plan.margin:g} of the reference",
@@ -153,76 +148,6 @@ def support_check(after: AttackScores, count: int) -> CheckResult:
         n=count,
         evidence={"after": now},
     )
-
-
-def exposure_check(
-    groups: Groups, run: ShadowRun | None, why: str, plan: AttackPlan
-) -> CheckResult:
-    """Return the four-way answer for each record of a small request."""
-    if run is None:
-        return not_run(f"attack.{SMALL}", SMALL_TITLE, why)
-    n = len(groups.forget)
-    signals = attacks.signals.rescaled_logit
-    needed = attacks.decision.planning.out_shadows_needed(n, plan.alpha)
-    tail: Tail = "rank" if run.shadows // 2 >= needed else "normal"
-    subjects = groups.forget.subject
-    found = {
-        phase: decide_small_request(
-            signals(groups.outputs[phase][:n], groups.forget.y),
-            run.signals[:, :n],
-            run.member_mask[:, :n],
-            subjects=subjects,
-            tail=tail,
-            alpha=plan.alpha,
-        )
-        for phase in ("before", "after")
-    }
-    after = found["after"]
-    exposed = sum(r.answer is Answer.EXPOSED for r in after.records)
-    key = groups.submission.forget.key if groups.submission.forget is not None else None
-    key = key or groups.forget.key
-    names = record_digests(groups.forget, key) if key else tuple(map(str, range(n)))
-    rows = [
-        {
-            "record": name,
-            "before": b.answer.value,
-            "after": a.answer.value,
-            "p": a.p_adjusted,
-            "power": a.power,
-        }
-        for name, b, a in zip(names, found["before"].records, after.records, strict=True)
-    ]
-    return CheckResult(
-        f"attack.{SMALL}",
-        SMALL_TITLE,
-        _OUTCOMES[after.verdict],
-        after.reason + (f"; assuming {after.assumption}" if after.assumption else ""),
-        observed=exposed,
-        threshold=0,
-        n=n,
-        evidence={
-            "records": rows,
-            "subjects": [
-                {"subject": name, "after": person.answer.value, "records": len(person.records)}
-                for name, person in zip(
-                    _keyed_subjects(subjects, len(after.subjects), key), after.subjects, strict=True
-                )
-            ],
-            "shadows": run.shadows,
-            "alpha": plan.alpha,
-            "before": found["before"].reason,
-            "assumption": after.assumption,
-        },
-    )
-
-
-def _keyed_subjects(
-    subjects: tuple[str | int, ...] | None, people: int, key: bytes | None
-) -> list[str]:
-    """Return a name for each person that tells nobody who they are."""
-    if subjects is None or key is None:
-        return [f"person {number + 1}" for number in range(people)]
-    return [keyed_bytes(str(name).encode(), key)[:16] for name in dict.fromkeys(subjects)]
 
 
 def with_retention(

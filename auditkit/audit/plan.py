@@ -11,8 +11,9 @@ from attacks.registry import REGISTRY
 from attacks.shadows import Recipe
 from auditkit import limits
 from auditkit.audit.compare import JUDGED
+from auditkit.audit.exposure_checks import EXPOSURE, SMALL
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
-from auditkit.audit.membership_checks import COHORT, SMALL
+from auditkit.audit.membership_checks import COHORT
 from auditkit.certificate.policy import CHECKS, Policy, policy_from, read_policy
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import read_bytes
@@ -106,7 +107,7 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
 
 def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
     names = _strings(path, "required", values.get("required", []))
-    known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL))}
+    known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL, EXPOSURE))}
     known |= {behaviour.id for behaviour in BEHAVIOURS}
     unknown = sorted(set(names) - known)
     if unknown or ("required" in values and not names):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from attacks.shadows import Recipe, train_shadows
+from auditkit.audit.shadow_masks import shadow_masks, units
 from auditkit.network.graph import Dense, Network, Relu, Reshape, Transpose
 from auditkit.records import Records
 
@@ -19,7 +20,11 @@ MOST_IN_POOL = 6000  # beyond it a random part of the other training records is 
 
 @dataclass(frozen=True, eq=False)
 class ShadowRun:
-    """φ float32 [K, F + U] of forgotten, then unseen records, and who trained on them."""
+    """φ float32 [K, F + U] of forgotten, then unseen records, and who trained on them.
+
+    trained_on: on how many records a shadow model trained, on average; as_many_as: on how many the
+    audited model did.
+    """
 
     signals: NDArray[np.float32]
     member_mask: NDArray[np.bool_]
@@ -27,6 +32,8 @@ class ShadowRun:
     pool: int
     recipe: Recipe
     forgotten: int
+    trained_on: float
+    as_many_as: int
 
 
 def dense_widths(network: Network) -> tuple[int, ...] | None:
@@ -57,10 +64,12 @@ def train_shadow_run(
     seed: int,
     progress: Callable[[int, int], None] | None,
 ) -> ShadowRun | None:
-    """Train shadow models on halves of forgotten, unseen and other training records.
+    """Train shadow models on halves of forgotten and unseen records, and other training records.
 
     Both groups are in half of the shadows each, so that every one of their records has shadow
-    models with and without it. None when a forgotten record is not among the training records.
+    models with and without it; all records of a person are in or out together. Of the others there
+    are as many as make a shadow model's training set as large as the audited model's. None when a
+    forgotten record is not among the training records.
     """
     widths = dense_widths(network)
     assert widths is not None
@@ -75,13 +84,16 @@ def train_shadow_run(
     y = np.concatenate([forget.y, holdout.y, train.y[rest]])
     recipe = recipe or Recipe()
     judged = len(forget) + len(holdout)
+    shadows += shadows % 2
+    mask = shadow_masks(shadows, units((forget, holdout)), len(rest), len(train), seed)
     run = train_shadows(
         widths,
         x.reshape(len(x), -1),
         y,
-        shadows=shadows + shadows % 2,
+        shadows=shadows,
         recipe=recipe,
         seed=seed,
+        member_mask=mask,
         progress=progress,
     )
     return ShadowRun(
@@ -91,6 +103,8 @@ def train_shadow_run(
         len(x),
         recipe,
         len(forget),
+        float(mask.sum(axis=1).mean()),
+        len(train),
     )
 
 

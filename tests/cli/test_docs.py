@@ -163,13 +163,14 @@ def test_the_documented_policy_is_the_default_one() -> None:
 def test_every_check_has_a_page() -> None:
     from attacks.registry import REGISTRY
     from auditkit.audit.compare import TITLES
-    from auditkit.audit.membership_checks import COHORT, SMALL
+    from auditkit.audit.exposure_checks import EXPOSURE, SMALL
+    from auditkit.audit.membership_checks import COHORT
     from auditkit.audit.verdict import ERASURE
     from auditkit.certificate.policy import CHECKS
     from auditkit.certificate.shown.checks import SHOWN
     from auditkit.threats.registry import BEHAVIOURS
 
-    attacks = {f"attack.{name}" for name in (*REGISTRY, COHORT, SMALL, "scores")}
+    attacks = {f"attack.{name}" for name in (*REGISTRY, COHORT, SMALL, EXPOSURE, "scores")}
     wanted = {*CHECKS, *SHOWN, *TITLES, ERASURE, *attacks}
     wanted |= {behaviour.id for behaviour in BEHAVIOURS}
     assert wanted == set(titles())

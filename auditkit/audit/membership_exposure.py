@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from auditkit.results import CheckResult
+from auditkit.results import CheckResult, Outcome
 
 SECTION = "membership"
 EXPOSURE = "attack.exposure"
@@ -39,7 +39,7 @@ def exposure_charts(checks: Iterable[CheckResult]) -> list[dict[str, Any]]:
             "description": f"The {len(values)} smallest p-values of {total} forgotten records "
             "having never been seen, in order of size. Records that were never seen lie along the "
             "dotted line. Exposed are those up to the last below the dashed one, so that "
-            f"{100 * rate:g} % of them at most are expected to be mistakes: {exposed}."
+            f"{100 * rate:g} % of them at most are expected to be mistakes; here {exposed}."
             f"{_assuming(check)}",
             "values": sorted(values),
             "rate": rate,
@@ -161,9 +161,12 @@ def _table(
 
 
 def _urgency(row: Row) -> tuple[bool, float, str]:
-    exposed = bool(row.get("exposed")) or row.get("after") == "exposed"
     p = _number(row.get("p"))
-    return (not exposed, math.inf if p is None else p, str(row.get("record", row.get("subject"))))
+    return (
+        not _exposed(row),
+        math.inf if p is None else p,
+        str(row.get("record", row.get("subject"))),
+    )
 
 
 def _number(value: Any) -> float | None:
@@ -173,5 +176,13 @@ def _number(value: Any) -> float | None:
 
 
 def _assuming(check: CheckResult) -> str:
+    """Return on what the p-values rest, and why nothing follows from them where nothing does."""
     assumption = check.evidence.get("assumption")
-    return f" Assuming {assumption}." if assumption else ""
+    said = f" Assuming {assumption}." if assumption else ""
+    named = any(_exposed(row) for row in _rows(check, "records"))
+    doubtful = named and check.outcome is Outcome.INCONCLUSIVE
+    return said + (f" Nothing is concluded from this: {check.reason}." if doubtful else "")
+
+
+def _exposed(row: Row) -> bool:
+    return bool(row.get("exposed")) or row.get("after") == "exposed"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from numpy.typing import ArrayLike
 
 import attacks
 from attacks.decision.cohort import AttackScores
-from attacks.statistics.auc import AucDifference, auc_difference
+from attacks.statistics.auc import AucDifference, auc_difference, auc_estimate
+from attacks.statistics.clusters import Clusters
 
 # An attack that always gets a curve comes first of its row that ran; chosen before any score.
 PREFERRED = (("lira-online", "lira-offline"), ("rmia",), ("loss",))
@@ -56,15 +59,27 @@ def all_figures(
             AttackFigures(
                 name,
                 attacks.REGISTRY[name].title,
-                None if then is None else attacks.evaluate(then.forgotten, then.unseen),
-                attacks.evaluate(now.forgotten, now.unseen),
-                tuple(attacks.evaluate(*pair) for pair in now.references),
-                auc_difference(now.forgotten, now.unseen, now.references, 1.0 - 2.0 * alpha)
+                None if then is None else _evaluate(then.forgotten, then.unseen, then.subjects),
+                _evaluate(now.forgotten, now.unseen, now.subjects),
+                tuple(_evaluate(*pair, now.subjects) for pair in now.references),
+                auc_difference(
+                    now.forgotten, now.unseen, now.references, 1.0 - 2.0 * alpha, now.subjects
+                )
                 if now.references
                 else None,
             )
         )
     return tuple(found)
+
+
+def _evaluate(
+    forgotten: ArrayLike, unseen: ArrayLike, subjects: Clusters | None
+) -> attacks.Evaluation:
+    """Return the figures, the interval of the AUC by person where people have several records."""
+    found = attacks.evaluate(forgotten, unseen)
+    if subjects is None:
+        return found
+    return replace(found, auc=auc_estimate(forgotten, unseen, clusters=subjects))
 
 
 def chosen(figures: Iterable[AttackFigures]) -> list[tuple[AttackFigures, str]]:

@@ -70,6 +70,9 @@ def _attacks(figures: tuple[AttackFigures, ...], checks: dict[str, CheckResult])
     text = [
         f"{n.n_members} forgotten and {n.n_non_members} unseen records, 95 % intervals.",
         *lost,
+        "TPR: at the threshold with that rate among all unseen people, which is itself estimated."
+        if rates
+        else "",
         "Advantage: true less false-positive rate at a threshold that other records chose.",
         f"ε: a lower bound at δ = {delta}, 0 where nothing is shown"
         + ("; descriptive, no lot decided who was trained on." if epsilon.descriptive else "."),
@@ -90,7 +93,7 @@ def _attacks(figures: tuple[AttackFigures, ...], checks: dict[str, CheckResult])
         "id": "attacks",
         "section": SECTION,
         "title": "Every attack in figures",
-        "description": " ".join(text),
+        "description": " ".join(filter(None, text)),
         "columns": columns,
         "rows": rows,
     }
@@ -142,7 +145,7 @@ def _reference_row(found: AttackFigures, rates: list[int], paired: bool) -> Row:
 def _rate(rate: TprAtFpr | Refused) -> dict[str, Any]:
     if isinstance(rate, Refused):
         return {"needs": rate.needed}
-    return _figure(rate.tpr, rate.lower, rate.upper)
+    return _figure(rate.tpr, rate.population_lower, rate.population_upper)
 
 
 def _figure(value: float | None, lower: float | None, upper: float | None) -> dict[str, Any]:

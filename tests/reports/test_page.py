@@ -36,6 +36,7 @@ OPTIONAL = [
     "subject",
     "inputs",
     "comparison",
+    "membership",
     "charts",
     "tables",
     "not_examined",
@@ -137,7 +138,7 @@ def test_landmarks(page):
 
 def test_charts_are_named_images_with_their_data(page):
     charts = page.by_class("chart")
-    assert len(charts) == 6
+    assert len(charts) == 8
     for chart in charts:
         assert chart["attrs"]["role"] == "img"
         figure = chart["open"][-1]

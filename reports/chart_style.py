@@ -24,7 +24,7 @@ MARKERS = ("o", "s", "^", "D")
 HATCHES = ("", "///", "...", "xxx")
 WIDTH = 5.9  # inches of 72 units, of which a chart on a page of the report is about as wide
 HEIGHT = 3.8
-WIDE = 7.4  # of a chart that has the whole width of a page
+WIDE = 6.8  # of a chart that has the whole width of a page
 MAX_CATEGORIES = 40
 MAX_SERIES = 8
 

@@ -64,7 +64,7 @@ def _facts(facts: dict[str, Any]) -> list[tuple[str, str]]:
         rows.append(("Reference", _reference(facts["references"])))
     if facts.get("comparability"):
         alike = {True: "Yes: ", False: "No: ", None: "Not known: "}[facts.get("comparable")]
-        rows.append(("Are the groups comparable?", alike + facts["comparability"]))
+        rows.append(("Groups comparable", alike + facts["comparability"]))
     if facts.get("shadows"):
         rows.append(("Shadow models", _shadows(facts["shadows"])))
     elif facts.get("no_shadows"):

@@ -70,7 +70,7 @@ def _attacks(figures: tuple[AttackFigures, ...], checks: dict[str, CheckResult])
     text = [
         f"{n.n_members} forgotten and {n.n_non_members} unseen records, 95 % intervals.",
         *lost,
-        "TPR: at the threshold with that rate among all unseen people, which is itself estimated."
+        "TPR: at the threshold with that rate among all unseen records, which is itself estimated."
         if rates
         else "",
         "Advantage: true less false-positive rate at a threshold that other records chose.",
@@ -85,7 +85,7 @@ def _attacks(figures: tuple[AttackFigures, ...], checks: dict[str, CheckResult])
     columns = [
         *("attack", "phase", "AUC"),
         *(f"TPR at {RATES[i]} FPR" for i in rates),
-        *("advantage", "ε at least"),
+        *("advantage", "ε ≥"),
         *(["difference"] if paired else []),
         "finding",
     ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 SHADE = "#E4E7EB"  # of a part of a chart that is to be read with care, or as a margin
 GUESS = "#6B7280"
-ROC_POINTS = 90  # of one curve; three of them with bands share a chart
+ROC_POINTS = 64  # of one curve; three of them with bands share a chart
 LEAST_P = 1e-12  # smaller p-values are drawn here; no decision depends on how much smaller
 
 

@@ -57,7 +57,7 @@ def _facts(facts: dict[str, Any]) -> list[tuple[str, str]]:
     tier = facts.get("tier")
     if tier:
         rows.append(("Access", words.TIERS[tier]))
-        rows.append(("What stays unknown", words.TIER_UNKNOWN[tier]))
+        rows.append(("What stays unknown", facts.get("unknown") or words.TIER_UNKNOWN[tier]))
     if facts.get("groups"):
         rows.append(("Records", _groups(facts["groups"])))
     if facts.get("references") is not None:

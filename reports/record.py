@@ -122,6 +122,7 @@ _membership = fields(
     {},
     {
         "tier": maybe(one_of("A", "B", "C")),
+        "unknown": maybe(text),
         "groups": maybe(
             fields(
                 {},

@@ -77,6 +77,8 @@ def test_every_tier_has_words(minimal, tier):
     said = chapter(minimal)
     assert f"Tier {tier}" in said
     assert words.TIER_UNKNOWN[tier][:40] in said
+    minimal["membership"]["unknown"] = "whatever was done elsewhere"
+    assert "whatever was done elsewhere" in chapter(minimal)
 
 
 def test_no_attack_that_ran(minimal):

@@ -124,7 +124,9 @@ def log_axis(axes: Axes, which: str, least: float, most: float, zero: float | No
     limits = axes.set_xlim if which == "x" else axes.set_ylim
     axis = axes.xaxis if which == "x" else axes.yaxis
     scale("log")
-    start = least if zero is None else zero
+    least, most = (min(max(v, 1e-140), 1e140) for v in (least, most))  # room for the edges below
+    start = least if zero is None else min(max(zero, 1e-140), least)
+    zero = None if zero is None else start
     room = (most / start) ** 0.02
     limits(start / room, most * room)
     places = _ticks(least, most)

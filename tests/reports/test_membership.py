@@ -264,6 +264,12 @@ def charts(draw_from: Any) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def test_an_axis_of_all_the_magnitudes_there_are():
+    chart = {"kind": "curve", "title": "t", "x": [0, 5e-324, 1.0, 1.6e308], "log_x": True}
+    draw({**chart, "series": [{"label": "a", "y": [0.1, 0.2, 0.3, 0.4]}]}, "c")
+    draw({**chart, "x": [1.0, 1.6e302], "series": []}, "c")
+
+
 NAN = re.compile(r"\bnan\b|\binf\b|not a number|∞", re.IGNORECASE)
 
 

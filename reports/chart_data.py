@@ -53,6 +53,24 @@ def thin(x: Sequence[float], limit: int, *, log: bool = False) -> list[int]:
     return sorted(picked)
 
 
+def corners(x: Sequence[float], limit: int) -> list[int]:
+    """Return at most `limit` indices into the steps of a curve: the last at each `x`, thinned.
+
+    A step's upper end is what an attack achieves at that rate; drawn as steps, nothing is lost but
+    points that cannot be told apart. Points without an `x` are left out.
+    """
+    size = len(x)
+    ends = [k for k in range(size) if math.isfinite(x[k]) and (k == size - 1 or x[k + 1] != x[k])]
+    return [ends[k] for k in thin([x[k] for k in ends], limit, log=True)]
+
+
+def spread_ranks(size: int, limit: int) -> list[int]:
+    """Return at most `limit` of the ranks 0 to size - 1, every one of the first, fewer later on."""
+    if size <= limit:
+        return list(range(size))
+    return thin([float(k + 1) for k in range(size)], limit, log=True)
+
+
 def data_table(chart: dict[str, Any]) -> Table:
     """Return the numbers of a chart as a table of at most MAX_ROWS rows."""
     builders = {
@@ -61,6 +79,8 @@ def data_table(chart: dict[str, Any]) -> Table:
         "curve": _curve,
         "bars": _bars,
         "strip": _strip,
+        "intervals": _intervals,
+        "p-values": _p_values,
     }
     columns, rows, total = builders[chart["kind"]](chart)
     caption = f"Data of the chart “{shorten(chart['title'], 120)}”"
@@ -93,7 +113,7 @@ def _roc(chart: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
     for series in chart["series"]:
         fpr, tpr = floats(series["fpr"]), floats(series["tpr"])
         total += len(fpr)
-        for i in thin(fpr, max(4, share), log=True):
+        for i in corners(fpr[: len(tpr)], max(4, share)):
             rows.append([series["label"], _cell(fpr[i]), _with_band(tpr, series, i)])
     return ["Series", "False-positive rate", "True-positive rate"], rows, total
 
@@ -153,3 +173,29 @@ def _strip(chart: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
         rows.append([f"Threshold ({chart['threshold']['label']})", number(limit)])
         rows.append(["Below the threshold", number(sum(v < limit for v in values))])
     return ["Figure", "Value"], rows, 0
+
+
+def _intervals(chart: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
+    columns = ["Row", *(series["label"] for series in chart["series"])]
+    values = [(floats(series["values"]), series) for series in chart["series"]]
+    zone = chart.get("zone")
+    if zone:
+        columns.append(zone["label"])
+        values.append((floats(zone["centre"]), zone))
+    rows = [
+        [category, *(_with_band(v, series, i) for v, series in values)]
+        for i, category in enumerate(chart["categories"][:MAX_ROWS])
+    ]
+    return columns, rows, len(chart["categories"])
+
+
+def _p_values(chart: dict[str, Any]) -> tuple[list[str], list[list[str]], int]:
+    found = sorted(v for v in floats(chart["values"]) if v >= 0)
+    [rate] = floats([chart["rate"]])
+    total = max(len(found), int(chart.get("total") or 0))
+    rows = [
+        [number(k + 1), _cell(found[k]), _cell(rate * (k + 1) / total)]
+        for k in spread_ranks(len(found), MAX_ROWS)
+    ]
+    rows = rows or [["none", "–", "–"]]
+    return ["Rank", "p-value", "Limit at this rank"], rows, total

@@ -43,7 +43,30 @@ _chart_more: dict[str, Shape] = {
 
 CHART_SHAPES: dict[str, Shape] = {
     "roc": fields(
-        {"series": list_of(fields({"label": text, "fpr": _points, "tpr": _points}, _band))}
+        {
+            "series": list_of(
+                fields(
+                    {"label": text, "fpr": _points, "tpr": _points},
+                    {**_band, "role": maybe(one_of("reference"))},
+                )
+            )
+        },
+        {"resolvable": maybe(number)},
+    ),
+    "intervals": fields(
+        {
+            "categories": list_of(text),
+            "series": list_of(fields({"label": text, "values": _points}, _band)),
+        },
+        {
+            "zone": maybe(
+                fields({"label": text, "centre": _points, "lower": _points, "upper": _points})
+            )
+        },
+    ),
+    "p-values": fields(
+        {"values": _points, "rate": number},
+        {"exposed": maybe(integer), "least": maybe(number), "total": maybe(integer)},
     ),
     "histogram": fields(
         {"edges": _points, "series": list_of(fields({"label": text, "counts": _points}))}
@@ -54,6 +77,7 @@ CHART_SHAPES: dict[str, Shape] = {
             "log_x": maybe(boolean),
             "shares": maybe(boolean),
             "markers": maybe(list_of(fields({"x": number, "label": text}))),
+            "guides": maybe(list_of(fields({"y": number, "label": text}))),
         },
     ),
     "bars": fields(
@@ -91,6 +115,41 @@ _check = fields(
         "interval": maybe(list_of(maybe(number), 2)),
         "n": maybe(integer),
         "evidence": maybe(mapping),
+    },
+)
+_maybe_count = maybe(integer)
+_membership = fields(
+    {},
+    {
+        "tier": maybe(one_of("A", "B", "C")),
+        "unknown": maybe(text),
+        "groups": maybe(
+            fields(
+                {},
+                dict.fromkeys(("forgotten", "people", "unseen", "retained"), _maybe_count),
+            )
+        ),
+        "references": _maybe_count,
+        "comparable": maybe(boolean),
+        "comparability": maybe(text),
+        "shadows": maybe(
+            fields({"models": integer}, {"pool": _maybe_count, "recipe": maybe(mapping)})
+        ),
+        "no_shadows": maybe(text),
+        "attacks": maybe(
+            fields(
+                {},
+                {
+                    "ran": _maybe_count,
+                    "judged": _maybe_count,
+                    "skipped": maybe(list_of(fields({"title": text, "reason": text}))),
+                },
+            )
+        ),
+        "rule": maybe(fields({}, {name: maybe(number) for name in ("margin", "alpha", "fpr")})),
+        "cohort": maybe(boolean),
+        "resolvable_fpr": maybe(number),
+        "power": maybe(list_of(text)),
     },
 )
 _line = fields({"outcome": one_of(*CHECK_OUTCOMES), "sentence": text})
@@ -147,6 +206,7 @@ RECORD = fields(
                 {"sentence": maybe(text)},
             )
         ),
+        "membership": maybe(_membership),
         "charts": maybe(list_of(chart)),
         "tables": maybe(
             list_of(
@@ -157,7 +217,7 @@ RECORD = fields(
                         "columns": list_of(text),
                         "rows": list_of(list_of(anything)),
                     },
-                    {"section": text, "description": maybe(text)},
+                    {"section": text, "description": maybe(text), "total": _maybe_count},
                 )
             )
         ),

@@ -130,6 +130,51 @@ def brief(value: Any, *, exact: bool = False, most: int = 6) -> str:
     return f"{number(len(value))} entries"
 
 
+def figure(value: Any) -> str:
+    """Return a cell of a table: a figure with its interval, why there is none, or any JSON value.
+
+    What is not a number becomes a dash.
+    """
+    if isinstance(value, dict) and "needs" in value:
+        return f"refused: needs {scalar(value['needs'])}"
+    if isinstance(value, dict) and "value" in value:
+        bounds = value.get("interval")
+        if not isinstance(bounds, list) or len(bounds) != 2:
+            bounds = [None, None]
+        body, low, high = (_decimal(v, _decimals(bounds)) for v in (value["value"], *bounds))
+        return body if body == "–" or low == high == "–" else f"{body} [{low}, {high}]"
+    if value is None or _not_a_number(value):
+        return "–"
+    return brief(value)
+
+
+def is_figure(value: Any) -> bool:
+    """Return whether a cell of a table belongs in a column of numbers."""
+    if isinstance(value, dict):
+        return "value" in value or "needs" in value
+    return value is None or is_number(value) or value in ("nan", "inf", "-inf")
+
+
+def _decimals(bounds: list[Any]) -> int:
+    """Return three decimals, or as many as it takes to see a narrow interval."""
+    low, high = (v if is_number(v) and math.isfinite(v) else math.nan for v in bounds)
+    width = abs(high - low)
+    return 3 if not width > 0 else min(9, max(3, 1 - math.floor(math.log10(width))))
+
+
+def _decimal(value: Any, digits: int) -> str:
+    if value is None or _not_a_number(value):
+        return "–"
+    if not is_number(value) or not math.isfinite(value) or abs(value) >= 1e6:
+        return scalar(value)
+    body = f"{abs(value):.{digits}f}"
+    return body if value >= 0 or float(body) == 0 else _MINUS + body
+
+
+def _not_a_number(value: Any) -> bool:
+    return value == "nan" or (isinstance(value, float) and math.isnan(value))
+
+
 def interval(bounds: Any) -> str | None:
     """Return an interval as [low, high], or None where there is none."""
     if not bounds:

@@ -6,16 +6,28 @@ inert before they arrive, and nothing is computed that the record does not alrea
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from reports import words
 from reports.chart_data import Table, data_table
-from reports.charts import draw
+from reports.charts import draw, is_wide
 from reports.documents import canonical_digest
 from reports.errors import RecordError
+from reports.membership import Chapter, chapter
 from reports.record import CHART_SECTIONS, SEVERITIES
-from reports.text import apart, brief, inert_json, interval, is_number, number, scalar, shorten
+from reports.text import (
+    apart,
+    brief,
+    figure,
+    inert_json,
+    interval,
+    is_figure,
+    number,
+    scalar,
+    shorten,
+)
 
 MAX_EVIDENCE_ROWS = 20
 MAX_TABLE_ROWS = 200
@@ -53,11 +65,15 @@ class Chart:
     description: str
     svg: str
     data: Table
+    wide: bool
 
 
 @dataclass(frozen=True)
 class RawTable:
-    """One table of the appendix; `numeric` columns are set right, `omitted` rows left out."""
+    """One table of the appendix; `numeric` columns are set right, `omitted` rows left out.
+
+    Rows that begin alike, one after the other, are a group under one heading.
+    """
 
     anchor: str
     title: str
@@ -66,6 +82,11 @@ class RawTable:
     rows: tuple[tuple[str, ...], ...]
     numeric: frozenset[int]
     omitted: int
+
+    @property
+    def groups(self) -> list[list[tuple[str, ...]]]:
+        """The rows, those of one heading together."""
+        return [list(rows) for _, rows in itertools.groupby(self.rows, lambda row: row[:1])]
 
 
 @dataclass(frozen=True)
@@ -96,6 +117,8 @@ class View:
     tables: tuple[RawTable, ...]
     comparison_tables: tuple[RawTable, ...]
     limits_tables: tuple[RawTable, ...]
+    membership_tables: tuple[RawTable, ...]
+    membership: Chapter | None
     comparison: tuple[CompareRow, ...]
     subject: tuple[tuple[str, Rows], ...]
     settings: Rows
@@ -139,6 +162,8 @@ def build(
         ),
         comparison_tables=_tables_of(tables, "comparison"),
         limits_tables=_tables_of(tables, "limits"),
+        membership_tables=_tables_of(tables, "membership"),
+        membership=chapter(clean, checks),
         comparison=_comparison(clean.get("comparison")),
         subject=_subject(clean.get("subject") or {}),
         settings=flatten(methods.get("settings") or {}, exact=True),
@@ -151,7 +176,7 @@ def build(
 
 
 _OPEN = ("fail", "inconclusive")
-_OWN_TABLES = ("comparison", "limits")  # shown in their chapters, not in the appendix
+_OWN_TABLES = ("comparison", "limits", "membership")  # shown in their chapters, not in the appendix
 _LISTS = (
     "inputs",
     "not_examined",
@@ -269,6 +294,7 @@ def _charts(charts: list[dict[str, Any]]) -> dict[str, tuple[Chart, ...]]:
                 description=chart.get("description") or "",
                 svg=drawn,
                 data=data,
+                wide=is_wide(chart),
             )
         )
     return {section: tuple(items) for section, items in grouped.items()}
@@ -278,16 +304,16 @@ def _table(table: dict[str, Any], index: int) -> RawTable:
     width = len(table["columns"])
     rows = [(*row, *[None] * width)[:width] for row in table["rows"][:MAX_TABLE_ROWS]]
     numeric = frozenset(
-        k for k in range(1, width) if all(row[k] is None or is_number(row[k]) for row in rows)
+        k for k in range(1, width) if rows and all(is_figure(row[k]) for row in rows)
     )
     return RawTable(
         anchor=f"table-{index}",
         title=table["title"],
         description=table.get("description") or "",
         columns=tuple(table["columns"]),
-        rows=tuple(tuple("–" if cell is None else brief(cell) for cell in row) for row in rows),
+        rows=tuple(tuple(figure(cell) for cell in row) for row in rows),
         numeric=numeric,
-        omitted=max(0, len(table["rows"]) - MAX_TABLE_ROWS),
+        omitted=max(0, max(table.get("total") or 0, len(table["rows"])) - len(rows)),
     )
 
 

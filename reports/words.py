@@ -37,7 +37,6 @@ SCOPE_WORDS = {"in": "in scope", "out": "out of scope", "partly": "partly in sco
 
 CHART_SECTION_TITLES = {
     "certificate": "Certificate and margins",
-    "membership": "Membership inference",
     "threats": "Dishonest-owner checks",
 }
 
@@ -153,6 +152,35 @@ LIMITS = (
 LIMITS_NOT_JUDGED = (
     "These figures are shown and not judged: they make the audit neither pass nor fail. Whether "
     "they are acceptable is for the reader to say."
+)
+
+MEMBERSHIP = (
+    "Can it still be told that the forgotten records were used? An attack gives every record a "
+    "score, higher for those it takes for members. Where forgotten records score as unseen ones "
+    "do, as they would in a model that never saw them, nothing is told."
+)
+MEMBERSHIP_WITHOUT = "Nothing was measured: the checks of this chapter did not run."
+
+TIERS = {
+    "A": "Tier A: scores that someone else computed; the auditor did not have the model.",
+    "B": "Tier B: the model, the forgotten records and unseen ones.",
+    "C": "Tier C: the model, the forgotten records and unseen ones, and the training records with "
+    "a recipe, so that shadow models could be trained.",
+}
+
+TIER_UNKNOWN = {
+    "A": "Whether the scores are those of the model that is served, whether the groups are "
+    "comparable, and whatever an attack that queries the model or trains shadow models would find.",
+    "B": "What attacks with shadow models would find. They know what is usual for each record and "
+    "find several times as much at few false alarms; without them a record that is merely easy "
+    "looks remembered, and a remembered one that is hard does not.",
+    "C": "What attacks that are not listed here would find, and what shadow models would show that "
+    "were trained by the owner’s own recipe, should it differ from the one used.",
+}
+
+NO_COHORT = (
+    "The request is too small for a statement about a cohort: records are judged one by one, and "
+    "the figures of whole groups are shown for information."
 )
 
 NOT_A_DETERMINATION = (

@@ -173,8 +173,9 @@ def _thin(fpr: FloatArray, tpr: FloatArray, points: int) -> BoolArray:
     half = points // 2
     keep[np.searchsorted(along, np.linspace(0.0, 2.0, half))] = True
     low = np.log(fpr[fpr > 0.0].min())
-    at = np.searchsorted(fpr, np.exp(np.linspace(low, 0.0, points - half - 2)) * (1 - 1e-12))
-    keep[np.minimum(at, fpr.size - 1)] = True
+    at = np.exp(np.linspace(low, 0.0, max(0, points - half - 3)))
+    # the last point at a false-positive rate: what is found there, not the foot of the step
+    keep[np.searchsorted(fpr, [0.0, *at * (1 + 1e-12)], side="right") - 1] = True
     keep[[0, -1]] = True
     return keep
 

@@ -8,7 +8,7 @@ fewer one by one against shadow models.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from attacks.decision.comparability import Comparability, compare_groups
 from attacks.decision.planning import SMALL_REQUEST
 from attacks.shadows import UnlearnedShadows
 from attacks.statistics.auc import AucEstimate
-from auditkit.audit import membership_charts, membership_control
+from auditkit.audit import membership_charts, membership_control, membership_tables
 from auditkit.audit.exposure_checks import (
     EXPOSURE,
     EXPOSURE_TITLE,
@@ -31,6 +31,7 @@ from auditkit.audit.exposure_checks import (
     find_exposed,
     small_request_check,
 )
+from auditkit.audit.membership_chapter import facts
 from auditkit.audit.membership_checks import (
     TELLS_REQUESTS,
     cohort_check,
@@ -39,6 +40,8 @@ from auditkit.audit.membership_checks import (
     undecided_check,
     with_retention,
 )
+from auditkit.audit.membership_exposure import exposure_charts, exposure_tables
+from auditkit.audit.membership_figures import all_figures
 from auditkit.audit.membership_input import Judged, judged_records
 from auditkit.audit.membership_said import Say, said_first, sizes, training, unknown
 from auditkit.audit.reference_models import Model, References, doubts, gather_references
@@ -92,6 +95,7 @@ class Membership:
     tables: tuple[dict[str, Any], ...]
     samples: dict[str, Any]
     power: tuple[str, ...]
+    facts: dict[str, Any] = field(default_factory=dict)  # of the chapter, see membership_chapter
 
 
 def attack_directory(
@@ -231,10 +235,17 @@ def attack_submission(
     changes = {} if small else membership_control.changes(before, after)
     checks = membership_control.with_control(checks, control, changes)
     curve = groups.neighbourhood(seed)
+    figures = all_figures(before, after, plan.alpha)
+    margin = None if small else plan.margin
+    tier = "C" if shadow_run or unlearned or referred.retrained else "B"
+    left_open = unknown(shadow_run, no_shadows, referred, comparability, exposed)
     return Membership(
         checks=tuple(with_retention(checks, curve, groups.domain)),
-        charts=membership_charts.charts(groups, before, after, curve, shadow_run),
-        tables=membership_charts.tables(before, after, len(forget), curve),
+        charts=(
+            *membership_charts.charts(groups, figures, before, after, curve, margin),
+            *exposure_charts(checks),
+        ),
+        tables=(*membership_tables.tables(figures, checks, curve), *exposure_tables(checks)),
         samples={
             **sizes(judged),
             "shadows": 0 if shadow_run is None else shadow_run.shadows,
@@ -242,14 +253,19 @@ def attack_submission(
             "references": len(referred.models),
             "retrained": referred.retrained,
             "references_doubted": "; ".join(doubted) or referred.why_none or "no",
-            "tier": "C" if shadow_run or unlearned or referred.retrained else "B",
-            "unknown": unknown(shadow_run, no_shadows, referred, comparability, exposed),
+            "tier": tier,
+            "unknown": left_open,
             "comparable": comparability.comparable,
             "comparability": comparability.reason,
             **training(shadow_run, plan, referred),
         },
         power=power,
-    )
+        facts=facts(
+            groups, plan, run=shadow_run, no_shadows=no_shadows, references=len(referred.models),
+            comparability=comparability, cohort=cohort, ran=len(after), skipped=skipped,
+            power=power, tier=tier, unknown=left_open,
+        ),
+    )  # fmt: skip
 
 
 OTHERS_OF_CLASS = (

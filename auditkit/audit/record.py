@@ -91,6 +91,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         "inputs": _inputs(found),
         "checks": [check.to_json() for check in checks],
         "comparison": _comparison(found),
+        "membership": None if membership is None else membership.facts,
         "charts": found.charts,
         "tables": [
             *_history(found),

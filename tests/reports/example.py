@@ -33,6 +33,10 @@ def _check(identifier: str, title: str, outcome: str, reason: str, **more: Any) 
     return check | more
 
 
+def _figure(value: float, lower: float, upper: float) -> Record:
+    return {"value": value, "interval": [lower, upper]}
+
+
 def _checks() -> list[Record]:
     margins = [0.21 + 0.013 * k for k in range(50)]
     return [
@@ -329,7 +333,52 @@ def _charts() -> list[Record]:
             "title": "LiRA: forgotten against unseen records",
             "description": "Log axes; the dotted diagonal is guessing. Bands are pointwise 95 % "
             "intervals.",
-            "series": [roc("before", 0.42, 0.05), roc("after, patch stripped", 0.45, 0.05)],
+            "resolvable": 0.01,
+            "series": [
+                roc("before", 0.42, 0.05),
+                roc("after, patch stripped", 0.45, 0.05),
+                {**roc("retrained", 0.95, 0.0), "role": "reference"},
+            ],
+        },
+        {
+            "id": "auc",
+            "section": "membership",
+            "kind": "intervals",
+            "title": "Every attack, before and after",
+            "description": "Area under the curve with 95 % intervals.",
+            "x_label": "area under the curve (0.5 is guessing)",
+            "categories": ["Loss threshold", "LiRA, offline, one-sided, pooled variance"],
+            "series": [
+                {
+                    "label": "before unlearning",
+                    "values": [0.587, 0.742],
+                    "lower": [0.524, 0.695],
+                    "upper": [0.65, 0.789],
+                },
+                {
+                    "label": "after unlearning",
+                    "values": [0.561, None],
+                    "lower": [0.498, None],
+                    "upper": [0.624, None],
+                },
+            ],
+            "zone": {
+                "label": "reference ± 0.05",
+                "centre": [0.5, 0.51],
+                "lower": [0.45, 0.46],
+                "upper": [0.55, 0.56],
+            },
+        },
+        {
+            "id": "exposure",
+            "section": "membership",
+            "kind": "p-values",
+            "title": "Single records: who stands out",
+            "description": "p-values in order of size, with the limit of false discoveries.",
+            "values": [1e-6, 3e-5, *sorted(rng.random() for _ in range(348))],
+            "rate": 0.05,
+            "exposed": 2,
+            "least": 1 / 401,
         },
         {
             "id": "scores",
@@ -456,6 +505,24 @@ def example_record() -> Record:
             ],
             "sentence": "The owner's patch has one gate more than the request calls for.",
         },
+        "membership": {
+            "tier": "C",
+            "groups": {"forgotten": 350, "people": 214, "unseen": 300, "retained": 4_000},
+            "references": 1,
+            "comparable": True,
+            "comparability": "no classifier without the model separates them",
+            "shadows": {"models": 64, "pool": 4_650, "recipe": {"epochs": 30, "optimizer": "adam"}},
+            "no_shadows": None,
+            "attacks": {
+                "ran": 2,
+                "judged": 2,
+                "skipped": [{"title": "RMIA", "reason": "No training set was supplied"}],
+            },
+            "rule": {"margin": 0.05, "alpha": 0.05, "fpr": 0.01},
+            "cohort": True,
+            "resolvable_fpr": 0.01,
+            "power": ["A chance of 80 % takes 310 forgotten records."],
+        },
         "charts": _charts(),
         "tables": [
             {
@@ -463,12 +530,12 @@ def example_record() -> Record:
                 "section": "membership",
                 "title": "Membership inference, before and after",
                 "description": "AUC with DeLong intervals.",
-                "columns": ["Attack", "Phase", "AUC", "Lower", "Upper", "TPR at 1 % FPR"],
+                "columns": ["Attack", "Phase", "AUC", "TPR at 1 % FPR", "Finding"],
                 "rows": [
-                    ["LiRA offline", "before", 0.7421, 0.6952, 0.789, 0.182],
-                    ["LiRA offline", "after", 0.7312, 0.6841, 0.7783, 0.171],
-                    ["loss", "before", 0.5873, 0.5241, 0.6505, None],
-                    ["loss", "after", 0.5611, 0.4983, 0.6239, None],
+                    ["LiRA offline", "before", _figure(0.7421, 0.6952, 0.789), 0.182, None],
+                    ["LiRA offline", "after", _figure(0.7312, 0.6841, 0.7783), 0.171, "remembered"],
+                    ["loss", "before", _figure(0.5873, 0.5241, 0.6505), {"needs": 300}, None],
+                    ["loss", "after", _figure(0.5611, 0.4983, 0.6239), {"needs": 300}, "undecided"],
                 ],
             },
             {

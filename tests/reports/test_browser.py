@@ -46,6 +46,7 @@ document.getElementById("f").onload = (event) => {{
   document.getElementById("out").textContent = JSON.stringify({{
     width: root.clientWidth, scroll: root.scrollWidth,
     wide: wide.map((e) => e.outerHTML.slice(0, 120)),
+    chart: page.querySelector(".wide > .chart")?.getBoundingClientRect().width,
     border: page.defaultView.getComputedStyle(page.querySelector(".verdict")).borderTopWidth,
   }});
 }};
@@ -154,6 +155,12 @@ def test_no_error_no_request_no_sideways_scrolling(browser, page, width):
     assert measured["wide"] == []
     assert measured["scroll"] <= measured["width"] == width
     assert measured["border"] == "2px"  # the style applies: its hash is right
+
+
+@pytest.mark.parametrize(("width", "least", "most"), [(1280, 550, 700), (390, 330, 360)])
+def test_the_chart_of_all_attacks_takes_the_room_there_is(browser, width, least, most):
+    measured, _ = browser.measure("fail.html", width)
+    assert least <= measured["chart"] <= most
 
 
 def test_the_console_would_show_a_violation(browser):

@@ -17,7 +17,7 @@ def charts(record):
     return {chart["kind"]: chart for chart in record["charts"]}
 
 
-KINDS = ["roc", "histogram", "curve", "bars", "strip"]
+KINDS = ["roc", "histogram", "curve", "bars", "strip", "intervals", "p-values"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

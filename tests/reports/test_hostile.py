@@ -30,7 +30,7 @@ HOSTILE = [
 FIXED = {
     *("auditkit/record/v1", "redirected", "erased", "in", "out", "partly"),
     *("certificate", "membership", "comparison", "threats"),
-    *("roc", "histogram", "curve", "bars", "strip"),
+    *("roc", "histogram", "curve", "bars", "strip", "intervals", "p-values", "reference", "C"),
     *CHECK_OUTCOMES,
     *SEVERITIES,
 }

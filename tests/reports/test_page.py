@@ -20,6 +20,7 @@ SECTIONS = [
     "Subject",
     "Scope and conclusions",
     "Findings",
+    "Membership inference",
     "Owner-supplied against recomputed patch",
     "Checks that did not run",
     "Methods",
@@ -35,6 +36,7 @@ OPTIONAL = [
     "subject",
     "inputs",
     "comparison",
+    "membership",
     "charts",
     "tables",
     "not_examined",
@@ -111,7 +113,7 @@ def test_tables_have_captions_and_scopes(page):
         assert any(e["tag"] == "caption" and e["text"].strip() for e in inside)
         headers = [e for e in inside if e["tag"] == "th"]
         assert headers
-        assert all(e["attrs"].get("scope") in ("row", "col") for e in headers)
+        assert all(e["attrs"].get("scope") in ("row", "col", "rowgroup") for e in headers)
 
 
 def test_identifiers_are_unique_and_references_resolve(page):
@@ -136,7 +138,7 @@ def test_landmarks(page):
 
 def test_charts_are_named_images_with_their_data(page):
     charts = page.by_class("chart")
-    assert len(charts) == 6
+    assert len(charts) == 8
     for chart in charts:
         assert chart["attrs"]["role"] == "img"
         figure = chart["open"][-1]

@@ -141,6 +141,18 @@ def test_curve_is_a_thinned_curve_of_sklearn():
     assert all(math.isfinite(v) for v in (*curve.lower, *curve.upper))
 
 
+def test_a_thinned_curve_keeps_what_is_found_at_a_rate_and_not_the_foot_of_the_step():
+    rng = np.random.default_rng(5)
+    members, non_members = rng.normal(2.0, 1.5, 3000), rng.normal(size=2000)
+    curve = roc_curve(members, non_members)
+    assert len(curve.fpr) <= 200
+    least = 1.0 / 2000
+    for rate in (0.0, least):  # the ends that a logarithmic axis shows largest
+        kept = max(t for f, t in zip(curve.fpr, curve.tpr, strict=True) if f <= rate * (1 + 1e-9))
+        threshold = np.sort(non_members)[::-1][round(rate * 2000)]
+        assert kept == np.mean(members > threshold)
+
+
 def test_curve_of_one_score():
     curve = roc_curve([1.0], [1.0])
     assert curve.fpr == (0.0, 1.0) and curve.tpr == (0.0, 1.0)

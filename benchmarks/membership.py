@@ -1,11 +1,14 @@
 """Every attack on two networks that remember what they saw, with 64 shadow models.
 
-    python benchmarks/membership.py [location30] [mnist1000] [--shadows 64] [--out results.md]
+    python benchmarks/membership.py [location30] [mnist1000] [unlearned] [--shadows 64] [--out FILE]
 
 Location-30: 446-256-30, trained to fit half of the 5,010 users. MNIST-1000: a small convolutional
 network trained to fit 1,000 images, and 1,000 others it never saw. A fifth of the members is handed
 to the attack as known members and not judged. Times are of the attack alone; that of the shadow
-models is said apart. Needs the shared data (AUDITKIT_SHARED, or ../shared from the project's root).
+models is said apart. Unlearned: 500 members of Location-30 are to be forgotten, by nothing at all,
+by training on with the others, and by training anew without them; they are judged against 1,000
+users never seen, by ordinary shadow models and by such as were unlearned the same way. Needs the
+shared data (AUDITKIT_SHARED, or ../shared from the project's root).
 No row of the data is written anywhere.
 """
 
@@ -15,7 +18,7 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +27,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 import attacks
-from attacks.shadows import Architecture, Recipe, train_shadows
+from attacks.interface import Predict
+from attacks.shadows import (
+    Architecture,
+    Labelled,
+    Recipe,
+    Trained,
+    Unlearn,
+    forward,
+    paired_masks,
+    train_one,
+    train_shadows,
+    unlearn_shadows,
+)
 from attacks.shadows.architecture import Conv, Dense, Flatten, Pool, Relu
 from attacks.statistics import TprAtFpr
 
@@ -87,6 +102,134 @@ def mnist1000() -> Case:
 
 
 CASES: dict[str, Callable[[], Case]] = {"location30": location30, "mnist1000": mnist1000}
+UNLEARNED = "unlearned"
+FORGOTTEN, UNSEEN, MORE_EPOCHS = 500, 1000, 5
+HEAD = (
+    "attack", "access", "AUC", "95 % interval", "TPR at 1 %", "95 % interval", "TPR at 0.1 %",
+    "seconds",
+)  # fmt: skip
+
+
+def nothing(trained: Trained, forgotten: Labelled, retained: Labelled, unseen: Labelled) -> Predict:
+    """Return the model as it was."""
+    return lambda x: forward(trained.layers, x, trained.architecture)
+
+
+def anew(trained: Trained, forgotten: Labelled, retained: Labelled, unseen: Labelled) -> Predict:
+    """Return a model trained from the start on what is retained."""
+    seed = 1000 + trained.number
+    layers = train_one(trained.architecture, retained.x, retained.y, trained.recipe, seed)
+    return lambda x: forward(layers, x, trained.architecture)
+
+
+def more(trained: Trained, forgotten: Labelled, retained: Labelled, unseen: Labelled) -> Predict:
+    """Return the model after some more epochs on what is retained alone."""
+    import torch
+
+    model = torch.nn.Sequential(*torch_layers(trained.layers))
+    optimiser = torch.optim.Adam(model.parameters(), lr=trained.recipe.learning_rate)
+    x, y = torch.from_numpy(retained.x.astype(np.float32)), torch.from_numpy(retained.y)
+    generator = np.random.default_rng([trained.seed, trained.number])
+    for _ in range(MORE_EPOCHS):
+        for rows in np.array_split(generator.permutation(len(y)), len(y) // 64):
+            optimiser.zero_grad()
+            torch.nn.functional.cross_entropy(model(x[rows]), y[rows]).backward()
+            optimiser.step()
+
+    def predict(records: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            return model(torch.from_numpy(np.asarray(records, dtype=np.float32))).numpy()
+
+    return predict
+
+
+def torch_layers(layers: Any) -> list[Any]:
+    """Return fully connected layers as torch's own, with ReLU between."""
+    import torch
+
+    made: list[Any] = []
+    for weight, bias in layers:
+        layer = torch.nn.Linear(*weight.shape[::-1])
+        layer.weight.data, layer.bias.data = torch.tensor(weight), torch.tensor(bias)
+        made += [layer, torch.nn.ReLU()]
+    return made[:-1]
+
+
+METHODS: dict[str, Unlearn] = {
+    "Nothing done": nothing,
+    f"{MORE_EPOCHS} more epochs on the others": more,
+    "Trained anew without them": anew,
+}
+ASKED = ("loss", "population", "learned", "lira-online", "rmia", "bavaria", "u-lira", "ruli", "iam")
+
+
+def unlearned(shadows: int) -> str:
+    """Return a table for each way to unlearn on Location-30, as Markdown."""
+    case = location30()
+    members, others = np.flatnonzero(case.member), np.flatnonzero(~case.member)
+    forget, retain = np.split(members, [FORGOTTEN])
+    unseen = others[:UNSEEN]
+    judged = np.concatenate([forget, unseen])
+    pool = np.concatenate([judged, retain])
+    x, y = case.x[pool], case.y[pool]
+    mask = shadow_members(shadows, len(judged), len(pool), len(members))
+    target = Trained(
+        case.architecture,
+        train_one(case.architecture, case.x[members], case.y[members], case.recipe, 0),
+        [], case.recipe, 0, 0,
+    )  # fmt: skip
+    started = time.perf_counter()
+    ordinary = train_shadows(
+        case.architecture, x, y, shadows=shadows, recipe=case.recipe, seed=1, member_mask=mask
+    )
+    took = time.perf_counter() - started
+    labels = case.y[judged]
+    before = nothing(target, *[Labelled(case.x[:0], case.y[:0])] * 3)(case.x[judged])
+    lines = [
+        "## Unlearned: Location-30, 446-256-30",
+        "",
+        f"{FORGOTTEN} records to be forgotten of {len(members)} members, {UNSEEN} never seen; "
+        f"{shadows} ordinary shadow models in {took:.1f} s.",
+    ]
+    for title, method in METHODS.items():
+        after = method(
+            target,
+            Labelled(case.x[forget], case.y[forget]),
+            Labelled(case.x[retain], case.y[retain]),
+            Labelled(case.x[:0], case.y[:0]),
+        )
+        started = time.perf_counter()
+        made = unlearn_shadows(
+            case.architecture, x, y, method, judged=len(judged), forget_size=FORGOTTEN,
+            shadows=shadows, rest_size=min(len(retain), len(members) - len(judged) // 2),
+            recipe=case.recipe, seed=2,
+        )  # fmt: skip
+        took = time.perf_counter() - started
+        outputs = np.asarray(after(case.x[judged]))
+        evidence = attacks.Evidence(
+            logits=outputs,
+            labels=labels,
+            population_logits=outputs[FORGOTTEN:],
+            population_labels=labels[FORGOTTEN:],
+            population_rows=np.arange(FORGOTTEN, len(judged)),
+            earlier_logits=before,
+            shadows=ordinary.pool[:, : len(judged)],
+            member_mask=ordinary.member_mask[:, : len(judged)],
+            unlearned_shadows=made.signals,
+            unlearned_role=made.role,
+        )
+        lines += ["", f"### {title}", "", f"{shadows} shadow models unlearned in {took:.1f} s.", ""]
+        lines += table(evidence, FORGOTTEN, ASKED)
+    return "\n".join(lines)
+
+
+def shadow_members(shadows: int, judged: int, pool: int, size: int) -> NDArray[np.bool_]:
+    """Return who trains on what: half of those judged, and others up to `size` in all."""
+    mask = np.zeros((shadows, pool), dtype=bool)
+    mask[:, :judged] = paired_masks(shadows, judged, 3)
+    rest = np.arange(pool - judged) < size - judged // 2
+    mask[:, judged:] = np.random.default_rng(4).permuted(np.tile(rest, (shadows, 1)), axis=1)
+    return mask
 
 
 def run(case: Case, shadows: int) -> str:
@@ -129,11 +272,16 @@ def run(case: Case, shadows: int) -> str:
         f"{right['others']:.1%}. Target trained in {alone:.1f} s, {shadows} shadow models in "
         f"{together:.1f} s.",
         "",
-        "| attack | access | AUC | 95 % interval | TPR at 1 % | 95 % interval | TPR at 0.1 % | "
-        "seconds |",
-        "| --- " * 8 + "|",
+        *table(evidence, n, tuple(attacks.REGISTRY)),
     ]
-    for name, attack in attacks.REGISTRY.items():
+    return "\n".join(lines)
+
+
+def table(evidence: attacks.Evidence, n: int, names: Sequence[str]) -> list[str]:
+    """Return a row for each attack that the evidence allows; the first n records are members."""
+    lines = ["| " + " | ".join(HEAD) + " |", "| --- " * len(HEAD) + "|"]
+    for name in names:
+        attack = attacks.REGISTRY[name]
         if evidence.lacks(attack.needs):
             continue
         started = time.perf_counter()
@@ -147,7 +295,7 @@ def run(case: Case, shadows: int) -> str:
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
         print(lines[-1], file=sys.stderr)
-    return "\n".join(lines)
+    return lines
 
 
 def rate_cells(rate: Any) -> tuple[str, str]:
@@ -159,29 +307,23 @@ def rate_cells(rate: Any) -> tuple[str, str]:
 
 def trained(case: Case) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Train the target on the members and return it as a function of records."""
-    everyone = np.where(case.member)[0]
-    mask = np.ones((1, len(everyone)), dtype=bool)
-    from attacks.shadows.training import trained_groups, training_arrays
-
-    x, y = training_arrays(case.architecture, case.x[everyone], case.y[everyone])
-    [(_, ensemble)] = trained_groups(case.architecture, x, y, mask, case.recipe, 0)
-
-    def predict(records: NDArray[Any]) -> NDArray[Any]:
-        parts = np.array_split(np.asarray(records, dtype=np.float32), max(1, len(records) // 2048))
-        return np.concatenate([ensemble.logits(p.reshape(x[: len(p)].shape))[0] for p in parts])
-
-    return predict
+    rows = np.flatnonzero(case.member)
+    layers = train_one(case.architecture, case.x[rows], case.y[rows], case.recipe, 0)
+    return lambda records: forward(layers, records, case.architecture)
 
 
 def main() -> None:
     """Run the cases that are named, or both, and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("cases", nargs="*", choices=[*CASES, []], metavar="CASE")
+    parser.add_argument("cases", nargs="*", choices=[*CASES, UNLEARNED, []], metavar="CASE")
     parser.add_argument("--shadows", type=int, default=64)
     parser.add_argument("--out", type=Path, help="also write the tables to this file")
     args = parser.parse_args()
     started = time.perf_counter()
-    tables = [run(CASES[name](), args.shadows) for name in args.cases or CASES]
+    tables = [
+        unlearned(args.shadows) if name == UNLEARNED else run(CASES[name](), args.shadows)
+        for name in args.cases or (*CASES, UNLEARNED)
+    ]
     took = time.perf_counter() - started
     text = "\n\n".join([*tables, f"{os.cpu_count()} cores, {took:.0f} s in all."])
     print(text)

@@ -176,7 +176,8 @@ def one_thread_each() -> Iterator[int]:
 
 def _as_read(x: Float32Array, architecture: Architecture, device: torch.device) -> torch.Tensor:
     """Return records [N, d] flat, or [N, height, width, channels], as the first layer reads."""
-    records = torch.from_numpy(x).to(device)
+    own = x if x.flags.writeable else x.copy()  # torch will not look at what it may not write
+    records = torch.from_numpy(own).to(device)
     if not starts_with_image(architecture):
         return records
     return records.view(-1, *architecture.input_shape).permute(0, 2, 3, 1).contiguous()

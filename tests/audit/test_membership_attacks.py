@@ -54,7 +54,7 @@ def test_every_attack_runs_and_only_the_cohort_decides(submission: Submission, w
 
 
 def test_a_difference_between_versions_is_a_limitation(submission: Submission, world: World):
-    [check] = attacked(submission, world, ("difference",)).values()
+    check = attacked(submission, world, ("difference",))["attack.difference"]
     assert check.outcome is Outcome.FAIL and check.severity is Severity.LIMITATION
     assert not check.required and "before" not in check.evidence
     assert check.observed > 0.95
@@ -64,7 +64,7 @@ def test_a_difference_between_versions_is_a_limitation(submission: Submission, w
 
 def test_there_is_nothing_to_compare_before(submission: Submission, world: World):
     groups = Groups(submission, world.forget, world.others.take(range(60)), None, ())
-    before, after = (groups.evidence(phase, None, 0) for phase in ("before", "after"))
+    before, after = (groups.evidence(phase, None, None, 0) for phase in ("before", "after"))
     needs = attacks.REGISTRY["difference"].needs
     assert before.lacks(needs) == ("earlier_logits",) and not after.lacks(needs)
     assert before.known_logits is None and before.known_labels is None

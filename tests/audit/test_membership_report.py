@@ -243,5 +243,6 @@ def test_a_cohort_without_training_records_says_what_it_does_not_know(tmp_path: 
     assert {"auc", "roc-loss", "score-before", "score-after", "neighbourhood"} <= set(ids)
     assert len(ids) == len(set(ids))
     [areas] = [c for c in record["charts"] if c["id"] == "auc"]
-    assert areas["zone"]["centre"][-1] is None  # the patch's support has no reference
+    centre = dict(zip(areas["categories"], areas["zone"]["centre"], strict=True))
+    assert centre[attacks.REGISTRY["patch-support"].title] is None  # it has no reference
     assert areas["zone"]["centre"][0] == 0.5

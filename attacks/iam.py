@@ -13,9 +13,10 @@ from numpy.typing import ArrayLike
 from scipy.stats import norm
 
 from attacks.arrays import FloatArray, shadow_arrays
+from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import LEAST_SIGMA, require_shadows
-from attacks.normal import fit_normal
+from attacks.lira import require_shadows
+from attacks.normal import LEAST_SIGMA, sigma
 
 Variant = Literal["online", "offline"]
 Family = Literal["gumbel", "normal"]
@@ -73,13 +74,14 @@ def score(
     others = np.empty(signals.shape)
     for row, phi in zip(others, signals, strict=True):
         row[:] = _minus_log_loss(np.asarray(phi, dtype=np.float64), floor)
-    mean, sigma = fit_normal(others, ~mask, variance)
-    fit = fit_normal(others, mask, variance)[0] if online else np.full_like(s, -np.log(FLOOR))
+    inside, out = moments(others, mask)
+    spread = sigma(out, variance)
+    fit = inside.mean if online else np.full_like(s, -np.log(FLOOR))
     alphas = np.linspace(0.0, 1.0, steps)
     total = np.zeros_like(s)
     for alpha, weight in zip(alphas[:-1], alphas[1:], strict=True):
-        width = np.maximum((1.0 - alpha) * sigma, LEAST_SIGMA)
-        total += weight * _cdf((s - (1.0 - alpha) * mean - alpha * fit) / width, family)
+        width = np.maximum((1.0 - alpha) * spread, LEAST_SIGMA)
+        total += weight * _cdf((s - (1.0 - alpha) * out.mean - alpha * fit) / width, family)
     return total / alphas[1:].sum()
 
 

@@ -14,15 +14,12 @@ from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
 from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
-from attacks.blocks import Moments, medians, moments
+from attacks.blocks import medians, moments
 from attacks.interface import Attack, Evidence, Tier
+from attacks.normal import Variance, floored, log_density, sigma
 
 Variant = Literal["online", "offline-one-sided", "offline-density"]
-Variance = Literal["pooled", "per-record", "shared", "global", "global-in"]
 Centre = Literal["mean", "median"]
-
-# A shadow ensemble may give one record the same signal throughout; the density stays finite.
-LEAST_SIGMA = 1e-6
 
 
 def score(
@@ -79,19 +76,19 @@ def score(
     inside, out = moments(signals, mask)
     mean_out = out.mean if centre == "mean" else medians(signals, mask, inside=False)
     if not online:
-        sigma_out = _sigma(out, variance)
+        sigma_out = sigma(out, variance)
         if variant == "offline-density":
-            return -_log_density(goal, mean_out, sigma_out)
+            return -log_density(goal, mean_out, sigma_out)
         one_sided: FloatArray = -log_ndtr((mean_out - goal) / sigma_out)
         return one_sided
     mean_in = inside.mean if centre == "mean" else medians(signals, mask, inside=True)
-    sigma_in, sigma_out = _sigma(inside, variance), _sigma(out, variance)
+    sigma_in, sigma_out = sigma(inside, variance), sigma(out, variance)
     if variance == "shared":
         squares = inside.squares.sum() + out.squares.sum()
-        sigma_in = sigma_out = _floored(np.array([squares / mask.size]))
+        sigma_in = sigma_out = floored(np.array([squares / mask.size]))
     elif variance == "global-in":
         sigma_out = sigma_in
-    return _log_density(goal, mean_in, sigma_in) - _log_density(goal, mean_out, sigma_out)
+    return log_density(goal, mean_in, sigma_in) - log_density(goal, mean_out, sigma_out)
 
 
 def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
@@ -111,26 +108,6 @@ def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
                 f"{short.size} record(s) have too few {name} shadow models: record {first} has "
                 f"{int(counts[first])}, at least {least} needed"
             )
-
-
-def _sigma(found: Moments, variance: Variance) -> FloatArray:
-    """Return the standard deviation, [N] per record and [1] otherwise."""
-    if variance == "per-record":
-        return _floored(found.squares / found.count)
-    if variance in ("global", "global-in"):
-        return _floored(np.array([found.spread]))
-    return _floored(np.array([found.deviations]))
-
-
-def _floored(variance: FloatArray) -> FloatArray:
-    return np.maximum(np.sqrt(variance), LEAST_SIGMA)
-
-
-def _log_density(x: FloatArray, mean: FloatArray, sigma: FloatArray) -> FloatArray:
-    result: FloatArray = (
-        -0.5 * ((x - mean) / sigma) ** 2 - np.log(sigma) - 0.5 * np.log(2.0 * np.pi)
-    )
-    return result
 
 
 def _run(evidence: Evidence, variant: Variant) -> FloatArray:

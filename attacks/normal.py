@@ -1,39 +1,36 @@
-"""Normals fitted to the signals of some of the shadow models, record by record."""
+"""The normal distribution that several attacks take a record's shadow signals for."""
 
 from __future__ import annotations
 
+from typing import Literal
+
 import numpy as np
 
-from attacks.arrays import BoolArray, FloatArray
-from attacks.lira import LEAST_SIGMA, Variance
+from attacks.arrays import FloatArray
+from attacks.blocks import Moments
+
+Variance = Literal["pooled", "per-record", "shared", "global", "global-in"]
+
+# A shadow ensemble may give one record the same signal throughout; the density stays finite.
+LEAST_SIGMA = 1e-6
 
 
-def fit_normal(
-    signals: FloatArray, mask: BoolArray, variance: Variance
-) -> tuple[FloatArray, FloatArray]:
-    """Return mean [N] and standard deviation ([N] or [1]) of the signals under the mask [K, N].
+def sigma(found: Moments, variance: Variance) -> FloatArray:
+    """Return the standard deviation of these signals, [N] per record and [1] otherwise.
 
-    Signals [K, N], at least one of each record under the mask. variance as of `attacks.lira.score`:
-    `pooled` and `shared` are of the deviations from each record's own mean, `global` from the mean
-    of all.
+    variance as of `attacks.lira.score`, of one side alone: `shared` is `pooled`, `global-in` is
+    `global`.
     """
-    counts = np.zeros(mask.shape[1], dtype=np.int64)
-    mean, squares = np.zeros(mask.shape[1]), np.zeros(mask.shape[1])
-    # row by row: what is needed beside the signals is a few vectors, however many there are
-    for row, chosen in zip(signals, mask, strict=True):
-        counts += chosen
-        mean += np.where(chosen, row, 0.0)
-    mean /= counts
-    for row, chosen in zip(signals, mask, strict=True):
-        squares += np.where(chosen, row - mean, 0.0) ** 2
     if variance == "per-record":
-        spread = squares / counts
-    else:
-        total = squares.sum()
-        if variance == "global":
-            total += (counts * (mean - (counts * mean).sum() / counts.sum()) ** 2).sum()
-        spread = np.array([total / counts.sum()])
-    return mean, np.maximum(np.sqrt(spread), LEAST_SIGMA)
+        return floored(found.squares / found.count)
+    if variance in ("global", "global-in"):
+        return floored(np.array([found.spread]))
+    return floored(np.array([found.deviations]))
+
+
+def floored(variance: FloatArray) -> FloatArray:
+    """Return the standard deviation of a variance, 1e-6 at least."""
+    return np.maximum(np.sqrt(variance), LEAST_SIGMA)
 
 
 def log_density(x: FloatArray, mean: FloatArray, sigma: FloatArray) -> FloatArray:

@@ -16,7 +16,8 @@ from scipy.special import ndtr
 from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
 from attacks.blocks import by_record, moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import LEAST_SIGMA, require_shadows
+from attacks.lira import require_shadows
+from attacks.normal import sigma
 from attacks.probabilities import log_probability
 
 Variant = Literal["rank", "linear", "logit", "mean", "cautious"]
@@ -70,8 +71,7 @@ def score(
 
 def _logit(target: FloatArray, shadows: NDArray[Any], mask: BoolArray) -> FloatArray:
     _, out = moments(shadows, mask)
-    sigma = np.maximum(np.sqrt(out.squares / out.count), LEAST_SIGMA)
-    rate: FloatArray = ndtr((out.mean - target) / sigma)
+    rate: FloatArray = ndtr((out.mean - target) / sigma(out, "per-record"))
     return rate
 
 

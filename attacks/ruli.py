@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from attacks.arrays import NEVER, UNLEARNED, BoolArray, FloatArray, role_arrays
+from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import LEAST_SIGMA, Variance
-from attacks.normal import fit_normal, log_density
+from attacks.normal import LEAST_SIGMA, log_density, sigma
 from attacks.u_lira import require_roles
 
 Bandwidth = Literal["scott", "per-record", "unit"]
@@ -61,9 +61,9 @@ def _log_kernels(
     counts = mask.sum(axis=0)
     width: FloatArray = np.ones(1)
     if bandwidth != "unit":
-        spread: Variance = "per-record" if bandwidth == "per-record" else "pooled"
-        sigma = fit_normal(signals, mask, spread)[1]
-        width = np.maximum(sigma * counts**-0.2, LEAST_SIGMA)
+        found, _ = moments(signals, mask)
+        spread = sigma(found, "per-record" if bandwidth == "per-record" else "pooled")
+        width = np.maximum(spread * counts**-0.2, LEAST_SIGMA)
     # row by row, and relative to the nearest signal: far away every kernel alone underflows
     nearest = np.full(goal.shape, np.inf)
     for row, chosen in zip(signals, mask, strict=True):

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from attacks.arrays import NEVER, UNLEARNED, FloatArray, role_arrays
+from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.normal import fit_normal, log_density
+from attacks.normal import log_density, sigma
 
 Variance = Literal["pooled", "per-record", "shared", "global"]
 
@@ -45,13 +46,13 @@ def score(
         raise ValueError(f"variance must be one of {get_args(Variance)}, found {variance!r}")
     goal, signals, role = role_arrays(target, unlearned_shadows, unlearned_role)
     require_roles(role, 2 if variance == "per-record" else 1)
-    unlearned, never = role == UNLEARNED, role == NEVER
-    mean, sigma = fit_normal(signals, unlearned, variance)
-    mean_never, sigma_never = fit_normal(signals, never, variance)
+    unlearned, _ = moments(signals, role == UNLEARNED)
+    never, _ = moments(signals, role == NEVER)
+    width, width_never = sigma(unlearned, variance), sigma(never, variance)
     if variance == "shared":
-        share = float(unlearned.sum() / (unlearned.sum() + never.sum()))
-        sigma = sigma_never = np.sqrt(share * sigma**2 + (1.0 - share) * sigma_never**2)
-    return log_density(goal, mean, sigma) - log_density(goal, mean_never, sigma_never)
+        share = float(unlearned.count.sum() / (unlearned.count.sum() + never.count.sum()))
+        width = width_never = np.sqrt(share * width**2 + (1.0 - share) * width_never**2)
+    return log_density(goal, unlearned.mean, width) - log_density(goal, never.mean, width_never)
 
 
 def require_roles(role: NDArray[np.int8], least: int) -> None:

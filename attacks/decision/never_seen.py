@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.stats import t
 
 from attacks.arrays import BoolArray, FloatArray, IntArray
-from attacks.lira import LEAST_SIGMA
+from attacks.normal import LEAST_SIGMA
 
 Tail = Literal["rank", "normal"]
 

@@ -153,6 +153,35 @@ def member_counts(mask: BoolArray) -> IntArray:
     return counts
 
 
+def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
+    """Raise ValueError, naming the first such record, when a record has too few IN or OUT shadows.
+
+    Mask bool [K, N].
+    """
+    inside = member_counts(mask)
+    _enough(inside, least_in, "IN shadow models")
+    _enough(mask.shape[0] - inside, least_out, "OUT shadow models")
+
+
+def require_roles(role: NDArray[np.int8], least: int) -> None:
+    """Raise ValueError, naming the first such record, when a record lacks shadow models of a role.
+
+    Role int8 [K, N]; `least` of those that never saw it and of those that unlearned it.
+    """
+    _enough((role == NEVER).sum(axis=0), least, "shadow models that never saw it")
+    _enough((role == UNLEARNED).sum(axis=0), least, "shadow models that unlearned it")
+
+
+def _enough(counts: IntArray, least: int, which: str) -> None:
+    short = np.flatnonzero(counts < least)
+    if short.size:
+        first = int(short[0])
+        raise ValueError(
+            f"{short.size} record(s) have too few {which}: record {first} has "
+            f"{int(counts[first])}, at least {least} needed"
+        )
+
+
 def role_arrays(
     target: ArrayLike, unlearned_shadows: ArrayLike, unlearned_role: ArrayLike
 ) -> tuple[FloatArray, FloatArray, NDArray[np.int8]]:

@@ -11,9 +11,8 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import FloatArray, shadow_matrices
+from attacks.arrays import FloatArray, require_shadows, shadow_matrices
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import require_shadows
 from attacks.probabilities import halfway, log_probability, mean_probabilities, mean_probability
 
 Variant = Literal["online", "balanced", "offline"]

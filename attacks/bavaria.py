@@ -14,10 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from attacks.arrays import FloatArray, shadow_matrices
+from attacks.arrays import FloatArray, require_shadows, shadow_matrices
 from attacks.blocks import Moments, moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import require_shadows
 
 Variant = Literal["online", "offline"]
 Predictive = Literal["student-t", "normal"]

@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from attacks.arrays import FloatArray, shadow_arrays
+from attacks.arrays import FloatArray, require_shadows, shadow_arrays
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import require_shadows
 from attacks.normal import LEAST_SIGMA, sigma
 
 Variant = Literal["online", "offline"]

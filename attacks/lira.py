@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
-from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
+from attacks.arrays import FloatArray, require_shadows, shadow_matrices
 from attacks.blocks import medians, moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import Variance, floored, log_density, sigma
@@ -89,25 +89,6 @@ def score(
     elif variance == "global-in":
         sigma_out = sigma_in
     return log_density(goal, mean_in, sigma_in) - log_density(goal, mean_out, sigma_out)
-
-
-def require_shadows(mask: BoolArray, *, least_in: int, least_out: int) -> None:
-    """Raise ValueError, naming the first such record, when a record has too few IN or OUT shadows.
-
-    Mask bool [K, N].
-    """
-    inside = member_counts(mask)
-    for name, counts, least in (
-        ("IN", inside, least_in),
-        ("OUT", mask.shape[0] - inside, least_out),
-    ):
-        short = np.flatnonzero(counts < least)
-        if short.size:
-            first = int(short[0])
-            raise ValueError(
-                f"{short.size} record(s) have too few {name} shadow models: record {first} has "
-                f"{int(counts[first])}, at least {least} needed"
-            )
 
 
 def _run(evidence: Evidence, variant: Variant) -> FloatArray:

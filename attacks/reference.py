@@ -13,10 +13,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from attacks.arrays import BoolArray, FloatArray, member_counts, shadow_matrices
+from attacks.arrays import BoolArray, FloatArray, member_counts, require_shadows, shadow_matrices
 from attacks.blocks import by_record, moments
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import require_shadows
 from attacks.normal import sigma
 from attacks.probabilities import log_probability
 

@@ -13,12 +13,12 @@ from numpy.typing import ArrayLike, NDArray
 from attacks.arrays import (
     BoolArray,
     FloatArray,
+    require_shadows,
     shadow_matrices,
     signal_matrix,
     vector,
 )
 from attacks.interface import Attack, Evidence, Tier
-from attacks.lira import require_shadows
 from attacks.probabilities import (
     Mean,
     halfway,

@@ -11,11 +11,10 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import NEVER, UNLEARNED, BoolArray, FloatArray, role_arrays
+from attacks.arrays import NEVER, UNLEARNED, BoolArray, FloatArray, require_roles, role_arrays
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import LEAST_SIGMA, log_density, sigma
-from attacks.u_lira import require_roles
 
 Bandwidth = Literal["scott", "per-record", "unit"]
 

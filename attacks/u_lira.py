@@ -11,9 +11,9 @@ from __future__ import annotations
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from attacks.arrays import NEVER, UNLEARNED, FloatArray, role_arrays
+from attacks.arrays import NEVER, UNLEARNED, FloatArray, require_roles, role_arrays
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import log_density, sigma
@@ -53,22 +53,6 @@ def score(
         share = float(unlearned.count.sum() / (unlearned.count.sum() + never.count.sum()))
         width = width_never = np.sqrt(share * width**2 + (1.0 - share) * width_never**2)
     return log_density(goal, unlearned.mean, width) - log_density(goal, never.mean, width_never)
-
-
-def require_roles(role: NDArray[np.int8], least: int) -> None:
-    """Raise ValueError, naming the first such record, when a record lacks shadow models of a role.
-
-    Role int8 [K, N]; `least` of those that never saw it and of those that unlearned it.
-    """
-    for name, which in (("never saw it", NEVER), ("unlearned it", UNLEARNED)):
-        counts = (role == which).sum(axis=0)
-        short = np.flatnonzero(counts < least)
-        if short.size:
-            first = int(short[0])
-            raise ValueError(
-                f"{short.size} record(s) have too few shadow models that {name}: record {first} "
-                f"has {int(counts[first])}, at least {least} needed"
-            )
 
 
 def _function(evidence: Evidence) -> FloatArray:

@@ -18,12 +18,12 @@ from attacks.arrays import (
     FloatArray,
     IntArray,
     proportion,
+    require_shadows,
     same_length,
     shadow_arrays,
     vector,
 )
 from attacks.decision.never_seen import NORMAL, OutModels, Tail, pool
-from attacks.lira import require_shadows
 from attacks.statistics.multiple import benjamini_hochberg
 
 

@@ -24,11 +24,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import mannwhitneyu
 
-from attacks.arrays import BoolArray, FloatArray, proportion, shadow_arrays
+from attacks.arrays import BoolArray, FloatArray, proportion, require_shadows, shadow_arrays
 from attacks.decision.never_seen import NORMAL, OutModels, Tail, pool
 from attacks.decision.planning import SMALL_REQUEST, out_shadows_needed
 from attacks.decision.verdict import Answer, Verdict
-from attacks.lira import require_shadows
 from attacks.statistics.auc import auc_estimate
 from attacks.statistics.binomial import clopper_pearson
 from attacks.statistics.multiple import holm

@@ -6,7 +6,7 @@ refused at the door, in one sentence that names the argument.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -123,11 +123,7 @@ def shadow_matrices(
     """
     goal = vector(target, "target")
     signals = signal_matrix(shadows, "shadows")
-    if signals.shape[1] != goal.size:
-        raise ValueError(
-            f"shadows must be [K, {goal.size}] as target has {goal.size} records, "
-            f"found {signals.shape}"
-        )
+    _of_target(signals, goal, "shadows")
     return goal, signals, boolean_matrix(member_mask, "member_mask", signals.shape)
 
 
@@ -141,6 +137,14 @@ def shadow_arrays(
     """
     goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     return goal, signals.astype(np.float64, copy=False), mask
+
+
+def _of_target(signals: NDArray[Any], target: FloatArray, name: str) -> None:
+    if signals.shape[1] != target.size:
+        raise ValueError(
+            f"{name} must be [K, {target.size}] as target has {target.size} records, "
+            f"found {signals.shape}"
+        )
 
 
 def member_counts(mask: BoolArray) -> IntArray:
@@ -192,18 +196,20 @@ def role_arrays(
     goal = vector(target, "target")
     signals = finite(unlearned_shadows, "unlearned_shadows", 2)
     role = np.asarray(unlearned_role)
-    if signals.shape[1] != goal.size:
-        raise ValueError(
-            f"unlearned_shadows must be [K, {goal.size}] as target has {goal.size} records, "
-            f"found {signals.shape}"
-        )
+    _of_target(signals, goal, "unlearned_shadows")
     if role.shape != signals.shape:
         raise ValueError(
             f"unlearned_role must be {signals.shape} like unlearned_shadows, found {role.shape}"
         )
-    if not np.isin(role, (0, 1, 2)).all():
+    if not np.isin(role, (NEVER, UNLEARNED, KEPT)).all():
         raise ValueError("unlearned_role must hold 0, 1 or 2")
     return goal, signals, role.astype(np.int8)
+
+
+def one_of(value: str, names: Any, argument: str) -> None:
+    """Raise ValueError unless `value` is one of the names of this `Literal`."""
+    if value not in get_args(names):
+        raise ValueError(f"{argument} must be one of {get_args(names)}, found {value!r}")
 
 
 def proportion(value: float, name: str) -> float:

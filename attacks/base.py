@@ -6,12 +6,12 @@ for it the log of the mean probability over shadow models. One shadow model is e
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import FloatArray, require_shadows, shadow_matrices
+from attacks.arrays import FloatArray, one_of, require_shadows, shadow_matrices
 from attacks.interface import Attack, Evidence, Tier
 from attacks.probabilities import halfway, log_probability, mean_probabilities, mean_probability
 
@@ -45,8 +45,7 @@ def score(
     outside [0, 1], or a record has no OUT shadow model (unless offline: no IN either).
     Source: Lassila et al. 2025 (arXiv 2505.24089); the scale and its default as in LeakPro.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
+    one_of(variant, Variant, "variant")
     if not 0.0 <= offline_scale <= 1.0:
         raise ValueError(f"offline_scale must lie in [0, 1], found {offline_scale}")
     goal, signals, mask = shadow_matrices(target, shadows, member_mask)

@@ -8,13 +8,13 @@ shadow models are added, with no switch to set.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import gammaln
 
-from attacks.arrays import FloatArray, require_shadows, shadow_matrices
+from attacks.arrays import FloatArray, one_of, require_shadows, shadow_matrices
 from attacks.blocks import Moments, moments
 from attacks.interface import Attack, Evidence, Tier
 
@@ -86,10 +86,8 @@ def score(
     OUT shadow model (online: no IN either; offline: no record has one).
     Source: Brännvall 2026 (arXiv 2603.11799), the constants as in the code published with it.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
-    if predictive not in get_args(Predictive):
-        raise ValueError(f"predictive must be one of {get_args(Predictive)}, found {predictive!r}")
+    one_of(variant, Variant, "variant")
+    one_of(predictive, Predictive, "predictive")
     goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=1 if variant == "online" else 0, least_out=1)
     inside, out = moments(signals, mask)

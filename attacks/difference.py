@@ -9,13 +9,13 @@ the unlearning.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import softmax
 
-from attacks.arrays import FloatArray, finite
+from attacks.arrays import FloatArray, finite, one_of
 from attacks.crossfit import FOLDS, in_turn
 from attacks.interface import Attack, Evidence, Tier
 from attacks.learned import Model, classifier, group_mask
@@ -43,8 +43,7 @@ def features(
     Raises ValueError when shapes differ, a value is nan or the variant is unknown.
     Source: Chen et al. 2021; the order of the sorted ones as in the authors' published code.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
+    one_of(variant, Variant, "variant")
     before, after = finite(earlier_logits, "earlier_logits", 2), finite(logits, "logits", 2)
     if before.shape != after.shape:
         raise ValueError(

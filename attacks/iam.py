@@ -6,13 +6,13 @@ the record and what fitting it looks like, every degree of fit is filled in by i
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from attacks.arrays import FloatArray, require_shadows, shadow_arrays
+from attacks.arrays import FloatArray, one_of, require_shadows, shadow_arrays
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import LEAST_SIGMA, sigma
@@ -56,13 +56,9 @@ def score(
     moments and the weights. There f is the output of the model before unlearning, per record; that
     tells a forgotten record from an unseen one by itself, so the IN models here take its place.
     """
-    for name, value, known in (
-        ("variant", variant, Variant),
-        ("family", family, Family),
-        ("variance", variance, Variance),
-    ):
-        if value not in get_args(known):
-            raise ValueError(f"{name} must be one of {get_args(known)}, found {value!r}")
+    one_of(variant, Variant, "variant")
+    one_of(family, Family, "family")
+    one_of(variance, Variance, "variance")
     if steps < 2:
         raise ValueError(f"steps must be at least 2, found {steps}")
     goal, signals, mask = shadow_arrays(target, shadows, member_mask)

@@ -11,12 +11,20 @@ What is drawn at random does not depend on the group that a record belongs to.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attacks.arrays import BoolArray, Float32Array, FloatArray, IntArray, finite, integer_labels
+from attacks.arrays import (
+    BoolArray,
+    Float32Array,
+    FloatArray,
+    IntArray,
+    finite,
+    integer_labels,
+    one_of,
+)
 from attacks.interface import Attack, Evidence, Predict, Tier
 from attacks.neighbourhood import perturbed
 
@@ -89,8 +97,7 @@ def augmentation(
     x, y = _read(records, labels)
     _within(x, domain)
     kind = copies or ("shifts" if x.ndim in (3, 4) else "noise")
-    if kind not in get_args(Copies):
-        raise ValueError(f"copies must be one of {get_args(Copies)}, found {kind!r}")
+    one_of(kind, Copies, "copies")
     right = [_ask(classify, x) == y]
     if kind == "shifts":
         right += [_ask(classify, moved) == y for moved in _shifted(x, shift)]

@@ -12,12 +12,12 @@ member away. Two ways to come by examples:
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import BoolArray, FloatArray, IntArray, integer_labels
+from attacks.arrays import BoolArray, FloatArray, IntArray, integer_labels, one_of
 from attacks.crossfit import (
     FOLDS,
     LEAST_FIT,
@@ -135,8 +135,7 @@ def classifier(model: Model, seed: int) -> Fit:
 
     Raises ValueError when no model has this name.
     """
-    if model not in get_args(Model):
-        raise ValueError(f"model must be one of {get_args(Model)}, found {model!r}")
+    one_of(model, Model, "model")
 
     def fit(x: FloatArray, group: IntArray) -> Any:
         fitted = _untrained(model, seed).fit(x, group)

@@ -7,13 +7,13 @@ each meaning has its own name and nothing is called fixed.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import log_ndtr
 
-from attacks.arrays import FloatArray, require_shadows, shadow_matrices
+from attacks.arrays import FloatArray, one_of, require_shadows, shadow_matrices
 from attacks.blocks import medians, moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import Variance, floored, log_density, sigma
@@ -60,12 +60,9 @@ def score(
     Source: Carlini et al. 2022, algorithm 1; offline-one-sided equation 4; one variance for all
     records section VI-B.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
-    if variance not in get_args(Variance):
-        raise ValueError(f"variance must be one of {get_args(Variance)}, found {variance!r}")
-    if centre not in get_args(Centre):
-        raise ValueError(f"centre must be one of {get_args(Centre)}, found {centre!r}")
+    one_of(variant, Variant, "variant")
+    one_of(variance, Variance, "variance")
+    one_of(centre, Centre, "centre")
     online = variant == "online"
     if variance == "global-in" and not online:
         raise ValueError("variance 'global-in' needs IN shadow models: it is for variant 'online'")

@@ -16,14 +16,14 @@ do not have, and find membership where there is none.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
-from attacks.arrays import FloatArray, finite, integer_labels, same_length, vector
+from attacks.arrays import FloatArray, finite, integer_labels, one_of, same_length, vector
 from attacks.crossfit import FOLDS, cross_fits, flat, population_places, stratified_folds
 from attacks.interface import Attack, Evidence, Tier
 
@@ -70,8 +70,7 @@ def score(
     than 30 population records are left for a fit.
     Source: Bertran et al. 2023; both variants are in the authors' published code.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
+    one_of(variant, Variant, "variant")
     at = np.asarray(levels, dtype=np.float64)
     if at.ndim != 1 or at.size < 2 or not np.all(np.diff([0.0, *at, 1.0]) > 0.0):
         raise ValueError(f"levels must be at least two, rising within (0, 1), found {levels}")

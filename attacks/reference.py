@@ -7,13 +7,20 @@ how they continue it.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
-from attacks.arrays import BoolArray, FloatArray, member_counts, require_shadows, shadow_matrices
+from attacks.arrays import (
+    BoolArray,
+    FloatArray,
+    member_counts,
+    one_of,
+    require_shadows,
+    shadow_matrices,
+)
 from attacks.blocks import by_record, moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import sigma
@@ -51,8 +58,7 @@ def score(
     and min_linear_logit of the code published with it (ml_privacy_meter,
     research/2022_enhanced_mia).
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
+    one_of(variant, Variant, "variant")
     goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     require_shadows(mask, least_in=0, least_out=1 if variant in ("rank", "linear") else 2)
     if variant == "rank":

@@ -5,7 +5,7 @@ One or two shadow models are enough for a useful score, where LiRA has nothing t
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from attacks.arrays import (
     BoolArray,
     FloatArray,
+    one_of,
     require_shadows,
     shadow_matrices,
     signal_matrix,
@@ -64,8 +65,7 @@ def score(
     population arrays is given, γ < 1, a outside [0, 1], or a record has no OUT shadow model
     (online: no IN either). Source: Zarifzadeh et al. 2024.
     """
-    if variant not in get_args(Variant):
-        raise ValueError(f"variant must be one of {get_args(Variant)}, found {variant!r}")
+    one_of(variant, Variant, "variant")
     if not gamma >= 1.0:
         raise ValueError(f"gamma must be at least 1, found {gamma}")
     if not 0.0 <= offline_a <= 1.0:

@@ -6,12 +6,20 @@ two heaps. A kernel density for each record and role follows them.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import NEVER, UNLEARNED, BoolArray, FloatArray, require_roles, role_arrays
+from attacks.arrays import (
+    NEVER,
+    UNLEARNED,
+    BoolArray,
+    FloatArray,
+    one_of,
+    require_roles,
+    role_arrays,
+)
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import LEAST_SIGMA, log_density, sigma
@@ -43,8 +51,7 @@ def score(
     score p_u / (p_u + p_never) orders records as this ratio does, which stays finite in the tails.
     Scott's bandwidth with a pooled σ is a choice of ours: it follows the scale of φ.
     """
-    if bandwidth not in get_args(Bandwidth):
-        raise ValueError(f"bandwidth must be one of {get_args(Bandwidth)}, found {bandwidth!r}")
+    one_of(bandwidth, Bandwidth, "bandwidth")
     goal, signals, role = role_arrays(target, unlearned_shadows, unlearned_role)
     require_roles(role, 2 if bandwidth == "per-record" else 1)
     unlearned, never = (

@@ -8,12 +8,12 @@ is found just as one that hides it too little.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from attacks.arrays import NEVER, UNLEARNED, FloatArray, require_roles, role_arrays
+from attacks.arrays import NEVER, UNLEARNED, FloatArray, one_of, require_roles, role_arrays
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import log_density, sigma
@@ -42,8 +42,7 @@ def score(
     Source: Hayes et al. 2024 for the two distributions and their ratio, Carlini et al. 2022 for φ.
     Pooled variance as the default is a choice of ours: a record is unlearned in few shadow models.
     """
-    if variance not in get_args(Variance):
-        raise ValueError(f"variance must be one of {get_args(Variance)}, found {variance!r}")
+    one_of(variance, Variance, "variance")
     goal, signals, role = role_arrays(target, unlearned_shadows, unlearned_role)
     require_roles(role, 2 if variance == "per-record" else 1)
     unlearned, _ = moments(signals, role == UNLEARNED)

@@ -8,13 +8,13 @@ the shadow models are trained as the audited model was (`calibration.py` asks th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t
 
-from attacks.arrays import BoolArray, FloatArray, IntArray
+from attacks.arrays import BoolArray, FloatArray, IntArray, one_of
 from attacks.normal import LEAST_SIGMA
 
 Tail = Literal["rank", "normal"]
@@ -35,8 +35,7 @@ class OutModels:
     tail: Tail
 
     def __post_init__(self) -> None:
-        if self.tail not in get_args(Tail):
-            raise ValueError(f"tail must be one of {get_args(Tail)}, found {self.tail!r}")
+        one_of(self.tail, Tail, "tail")
         least = 2 if self.tail == "normal" else 1
         if self.counts.min() < least:
             raise ValueError(

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import mannwhitneyu
 
-from attacks.arrays import BoolArray, FloatArray, proportion, require_shadows, shadow_arrays
+from attacks.arrays import BoolArray, FloatArray, one_of, proportion, require_shadows, shadow_arrays
 from attacks.decision.never_seen import NORMAL, OutModels, Tail, pool
 from attacks.decision.planning import SMALL_REQUEST, out_shadows_needed
 from attacks.decision.verdict import Answer, Verdict
@@ -109,8 +109,8 @@ def decide_small_request(
     the shadow models contain, or (unit subject) a person whom no shadow holds wholly or not at all.
     """
     proportion(alpha, "alpha")
-    if tail not in get_args(Tail) or unit not in get_args(Unit):
-        raise ValueError(f"tail must be one of {get_args(Tail)}, unit one of {get_args(Unit)}")
+    one_of(tail, Tail, "tail")
+    one_of(unit, Unit, "unit")
     goal, signals, inside = shadow_arrays(target, shadows, member_mask)
     if goal.size > SMALL_REQUEST:
         raise ValueError(

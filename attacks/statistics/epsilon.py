@@ -24,7 +24,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -32,7 +32,7 @@ from scipy.optimize import brentq
 from scipy.special import betainc, expit, log_ndtr, ndtr, ndtri
 from scipy.stats import beta
 
-from attacks.arrays import FloatArray, IntArray, proportion, vector
+from attacks.arrays import FloatArray, IntArray, one_of, proportion, vector
 from attacks.statistics.splitting import halves
 
 EpsilonMethod = Literal["cp-split", "cp-bonferroni", "one-run", "one-run-gdp"]
@@ -97,8 +97,7 @@ def epsilon_lower_bound(
     alpha = 1.0 - proportion(confidence, "confidence")
     if not 0.0 <= delta < 1.0:
         raise ValueError(f"delta must lie in [0, 1), found {delta}")
-    if method not in get_args(EpsilonMethod):
-        raise ValueError(f"method must be one of {get_args(EpsilonMethod)}, found {method!r}")
+    one_of(method, EpsilonMethod, "method")
     if method == "cp-split":
         found = _split(x, y, delta, alpha, seed)
     elif method == "cp-bonferroni":

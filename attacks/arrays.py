@@ -43,6 +43,14 @@ def vector(values: ArrayLike, name: str) -> FloatArray:
     return finite(values, name, 1)
 
 
+def flat(records: ArrayLike, name: str) -> FloatArray:
+    """Return records [N, ...] as float64 [N, D]; raises ValueError as `finite` does."""
+    array = _as_it_is(records, name)
+    if array.ndim < 2 or array.size == 0:
+        raise ValueError(f"{name} must be [N, ...] and not empty, found shape {array.shape}")
+    return finite(array.reshape(len(array), -1), name, 2)
+
+
 def integer_labels(values: ArrayLike, name: str, n: int, classes: int | None = None) -> IntArray:
     """Return `values` as int64 [n] within 0..classes-1.
 

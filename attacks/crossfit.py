@@ -16,7 +16,6 @@ call that membership. Two ways to avoid it are here, for two kinds of fit.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -172,13 +171,3 @@ def unseen_among(rows: ArrayLike | None, n: int) -> BoolArray:
     unseen = np.zeros(n, dtype=np.bool_)
     unseen[places[places >= 0]] = True
     return unseen
-
-
-def flat(records: Any, name: str) -> FloatArray:
-    """Return records [N, ...] as float64 [N, D]; ValueError on other shapes or nan."""
-    array = np.asarray(records, dtype=np.float64)
-    if array.ndim < 2 or array.size == 0:
-        raise ValueError(f"{name} must be [N, ...] and not empty, found shape {array.shape}")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{name} holds values that are nan or infinite")
-    return array.reshape(len(array), -1)

@@ -92,10 +92,8 @@ def score(
             f"{len(members)}"
         )
     places, usable = population_places(x[:, 0], x, z[:, 0], z, population_rows)
-    unseen = np.zeros(len(x), dtype=np.bool_)
-    unseen[places[places >= 0]] = True
     scores = np.empty(len(x))
-    fold = stratified_folds(unseen, folds, seed)
+    fold = stratified_folds(unseen_among(places, len(x)), folds, seed)
     for fitted, judged in cross_fits(fold, places, usable, folds):
         group = np.repeat([1, 0], [len(members), fitted.size]).astype(np.int64)
         scores[judged] = fit(np.vstack([members, z[fitted]]), group)(x[judged])

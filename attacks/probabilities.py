@@ -37,7 +37,7 @@ class Mean:
 
 
 def log_probability(signals: FloatArray) -> FloatArray:
-    """Return log p = -log(1 + exp(-φ)) of signals φ."""
+    """Return log p = -log(1 + exp(-φ)) of φ = log p - log(1 - p)."""
     result: FloatArray = -np.logaddexp(0.0, -signals)
     return result
 

@@ -23,8 +23,14 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm
 from threadpoolctl import threadpool_limits
 
-from attacks.arrays import FloatArray, finite, integer_labels, one_of, same_length, vector
-from attacks.crossfit import FOLDS, cross_fits, flat, population_places, stratified_folds
+from attacks.arrays import FloatArray, finite, flat, integer_labels, one_of, same_length, vector
+from attacks.crossfit import (
+    FOLDS,
+    cross_fits,
+    population_places,
+    stratified_folds,
+    unseen_among,
+)
 from attacks.interface import Attack, Evidence, Tier
 
 Variant = Literal["pinball", "gaussian"]
@@ -85,9 +91,7 @@ def score(
             f"{z.shape[1] - 1} features"
         )
     places, usable = population_places(phi, x, others, z, population_rows)
-    unseen = np.zeros(phi.size, dtype=np.bool_)
-    unseen[places[places >= 0]] = True
-    judged_fold = stratified_folds(unseen, folds, seed)
+    judged_fold = stratified_folds(unseen_among(places, phi.size), folds, seed)
     scores = np.empty(phi.size)
     import sklearn.ensemble  # noqa: F401 (threads of what is not loaded yet cannot be limited)
 

@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
 from attacks.arrays import FloatArray, IntArray, finite, integer_labels
+from attacks.probabilities import log_probability
 
 Signal = Callable[[ArrayLike, ArrayLike], FloatArray]
 
@@ -42,11 +43,6 @@ def _log_odds(logits: FloatArray) -> FloatArray:
     return odds
 
 
-def _log_sigmoid(values: FloatArray) -> FloatArray:
-    result: FloatArray = -np.logaddexp(0.0, -values)
-    return result
-
-
 def rescaled_logit(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     """Return φ = log p_y - log Σ_{j≠y} p_j, the logit of the confidence.
 
@@ -67,8 +63,7 @@ def loss(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     Logits [N, C], labels int [N]; float64 [N] in nats. Raises ValueError as the module says.
     Source: Yeom et al. 2018. Computed as -log(1 + exp(-φ)), which keeps losses near 0 apart.
     """
-    phi = rescaled_logit(logits, labels)
-    return _log_sigmoid(phi)
+    return log_probability(rescaled_logit(logits, labels))
 
 
 def confidence(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
@@ -89,7 +84,7 @@ def entropy(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     Source: Shokri et al. 2017; Song and Mittal 2021, equation 7.
     """
     values, _ = _read(logits, labels)
-    log_p = _log_sigmoid(_log_odds(values))
+    log_p = log_probability(_log_odds(values))
     result: FloatArray = np.sum(np.exp(log_p) * log_p, axis=1)
     return result
 
@@ -103,7 +98,7 @@ def modified_entropy(logits: ArrayLike, labels: ArrayLike) -> FloatArray:
     values, y = _read(logits, labels)
     rows = np.arange(len(y))
     odds = _log_odds(values)
-    log_p, log_not = _log_sigmoid(odds), _log_sigmoid(-odds)
+    log_p, log_not = log_probability(odds), log_probability(-odds)
     terms = np.exp(log_p) * log_not
     terms[rows, y] = np.exp(log_not[rows, y]) * log_p[rows, y]
     result: FloatArray = terms.sum(axis=1)

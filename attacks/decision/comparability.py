@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attacks.arrays import FloatArray, IntArray, finite, integer_labels
+from attacks.arrays import FloatArray, IntArray, flat, integer_labels
 from attacks.statistics.auc import AucEstimate, auc_estimate
 
 LEAST_RECORDS = 20  # per group; with fewer no classifier can be cross-fitted sensibly
@@ -53,8 +53,7 @@ def compare_groups(
     comparable when the lower bound of either AUC (two-sided 1 - alpha, Bonferroni over the two)
     lies above 0.5 + margin. Raises ValueError on features that differ in number or are not finite.
     """
-    a = finite(_flat(forgotten, "forgotten"), "forgotten", 2)
-    b = finite(_flat(unseen, "unseen"), "unseen", 2)
+    a, b = flat(forgotten, "forgotten"), flat(unseen, "unseen")
     if a.shape[1] != b.shape[1]:
         raise ValueError(f"records differ in features: {a.shape[1]} and {b.shape[1]}")
     if forgotten_labels is not None and unseen_labels is not None:
@@ -88,13 +87,6 @@ def compare_groups(
         return Comparability(False, reason, margin, tuple(estimates))
     reason = f"no classifier without the model separates them by more than {margin:g} beyond 0.5"
     return Comparability(True, reason, margin, tuple(estimates))
-
-
-def _flat(records: NDArray[Any], name: str) -> NDArray[Any]:
-    array = np.asarray(records)
-    if array.ndim < 2:
-        raise ValueError(f"{name} must be [N, ...], found shape {array.shape}")
-    return array.reshape(len(array), -1)
 
 
 def _logistic(seed: int) -> Any:

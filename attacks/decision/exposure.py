@@ -24,6 +24,7 @@ from attacks.arrays import (
     vector,
 )
 from attacks.decision.never_seen import NORMAL, OutModels, Tail, pool
+from attacks.decision.planning import out_shadows_needed
 from attacks.statistics.multiple import benjamini_hochberg
 
 
@@ -161,9 +162,9 @@ def confirmed_p_values(p_values: ArrayLike, unseen_p_values: ArrayLike) -> Float
 def out_shadows_for_rank(n_records: int, rate: float = 0.05) -> int:
     """Return how many OUT shadow models let one of N records be exposed by rank alone.
 
-    The smallest p-value is 1/(K_out + 1), and Benjamini-Hochberg's first step asks for rate / N.
+    As many as `out_shadows_needed` says: the first step of Benjamini-Hochberg is that of Holm.
     """
-    return math.ceil(n_records / proportion(rate, "rate") - 1e-9) - 1
+    return out_shadows_needed(n_records, rate)
 
 
 def _tail(tail: Tail | None, outside: BoolArray, rate: float) -> Tail:

@@ -130,7 +130,7 @@ def members_needed(
             independent_reference=independent_reference,
         )
 
-    return _least(enough)
+    return least_number(enough)
 
 
 def least_members_for_pass(
@@ -153,7 +153,7 @@ def least_members_for_pass(
         error = math.sqrt(factor * hanley_mcneil_variance(reference, m, n_non_members))
         return float(-ndtri(alpha)) * error < margin
 
-    return _least(possible)
+    return least_number(possible)
 
 
 def members_to_show_beyond(
@@ -183,7 +183,7 @@ def members_to_show_beyond(
     def enough(m: int) -> bool:
         return wanted * math.sqrt(factor * hanley_mcneil_variance(area, m, n_non_members)) <= room
 
-    return _least(enough)
+    return least_number(enough)
 
 
 def trials_for_share(share: float, bound: float, *, alpha: float, power: float) -> int | None:
@@ -200,15 +200,15 @@ def trials_for_share(share: float, bound: float, *, alpha: float, power: float) 
     return math.ceil((spread / (share - bound)) ** 2)
 
 
-_MOST = 10_000_000
+def least_number(enough: Callable[[int], bool], most: int = 10_000_000) -> int | None:
+    """Return the least number for which a condition holds that grows with it, None beyond `most`.
 
-
-def _least(enough: Callable[[int], bool]) -> int | None:
-    """Return the least m for which a monotone condition holds, None beyond ten million."""
+    About the least where it grows but for small steps: counts are whole, so power has teeth.
+    """
     high = 1
     while not enough(high):
         high *= 2
-        if high > _MOST:
+        if high > most:
             return None
     low = high // 2
     while high - low > 1:

@@ -8,7 +8,6 @@ wanted; all are exact sums over counts, but for what their docstrings say.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy.special import expit
@@ -16,6 +15,7 @@ from scipy.stats import beta, betabinom, binom, norm
 
 from attacks.arrays import FloatArray, proportion
 from attacks.statistics.epsilon import epsilon_of_errors
+from attacks.statistics.equivalence import least_number
 from attacks.statistics.roc import negatives_needed
 
 _MOST = 1_000_000
@@ -82,7 +82,7 @@ def members_for_tpr(
             m, n_non_members, fpr, margin, true_tpr=true_tpr, alpha=alpha
         )
 
-    return _least(enough, 20_000)
+    return least_number(enough, 20_000)
 
 
 def epsilon_power(
@@ -133,7 +133,7 @@ def records_for_epsilon(
     def enough(n: int) -> bool:
         return power <= epsilon_power(n, n, tpr, fpr, bound, delta=delta, confidence=confidence)
 
-    return _least(enough, 20_000)
+    return least_number(enough, 20_000)
 
 
 def greatest_epsilon(
@@ -170,7 +170,7 @@ def guesses_for_one_run(
         needed = int(binom.isf(alpha, n, null)) + 1  # the least count with p-value below alpha
         return float(binom.sf(needed - 1, n, truth)) >= power
 
-    return _least(enough, _MOST)
+    return least_number(enough, _MOST)
 
 
 def exposure_power(
@@ -226,7 +226,7 @@ def out_needed_for_exposure(
             shift, n_records, others, alpha=alpha, exposed=exposed, attacks=attacks
         )
 
-    found = _least(enough, max(1, _MOST // step))
+    found = least_number(enough, max(1, _MOST // step))
     return None if found is None else found * step - 1
 
 
@@ -250,21 +250,3 @@ def _overdispersed(counts: FloatArray, n: int, p: float, variance: float) -> Flo
     rho = min(extra / (n - 1.0), 0.999)
     scale = 1.0 / rho - 1.0
     return np.asarray(betabinom.pmf(counts, n, p * scale, (1.0 - p) * scale), dtype=np.float64)
-
-
-def _least(enough: Callable[[int], bool], most: int) -> int | None:
-    """Return about the least n for which a condition holds that grows with n but for small steps
-    (counts are whole, so power has teeth)."""
-    high = 1
-    while not enough(high):
-        high *= 2
-        if high > most:
-            return None
-    low = high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        if enough(middle):
-            high = middle
-        else:
-            low = middle
-    return high

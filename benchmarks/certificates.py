@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from commands import DENSE, SHARED, mnist
 from measuring import in_child, with_memory
+from shared_data import DENSE, SHARED, mnist
 
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.submission import load_submission

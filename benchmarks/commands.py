@@ -19,16 +19,15 @@ import time
 from pathlib import Path
 
 import numpy as np
+from shared_data import DENSE, ROOT, SHARED, mnist
 
 from auditkit.certificate.submission import load_submission
 from auditkit.network.evaluate import logits
 from auditkit.network.read import load_network
 from auditkit.network.write_onnx import network_to_onnx
-from auditkit.records import Records, read_records, write_records
+from auditkit.records import Records, write_records
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("AUDITKIT_SHARED", ROOT.parent / "shared"))
-DENSE, CONVOLUTIONAL = "mnist-net_256x2.onnx", "Convnet_avgpool.onnx"
+CONVOLUTIONAL = "Convnet_avgpool.onnx"
 CLOSE = 1e-4
 
 
@@ -96,12 +95,6 @@ def run(folder: Path, *, sizes: list[int], only: str | None) -> str:
 
 
 SPECS = ("redirect", "neutralise", "reference")
-
-
-def mnist(part: str, shape: tuple[int, ...], domain: tuple[float, float]) -> Records:
-    """Return MNIST in the network's shape and domain."""
-    path = SHARED / "data" / "mnist" / f"{part}-images-idx3-ubyte.gz"
-    return read_records(path, shape, 10, domain)
 
 
 def steps(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from commands import DENSE, SHARED, mnist
+from shared_data import DENSE, SHARED, mnist
 
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.submission import load_submission

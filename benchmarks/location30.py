@@ -11,13 +11,12 @@ the project's root). No row of the data is written anywhere.
 from __future__ import annotations
 
 import argparse
-import gzip
-import os
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
+from shared_data import users
 
 from attacks.shadows import Recipe, train_one
 from auditkit.audit.membership import AttackPlan, attack_submission
@@ -28,8 +27,6 @@ from auditkit.network.graph import Dense, Network, Node, Relu
 from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("AUDITKIT_SHARED", ROOT.parent / "shared"))
 RECIPE = Recipe(epochs=30, learning_rate=1e-3, batch_size=64)
 HIDDEN, CLASSES, FORGOTTEN = 256, 30, 500
 
@@ -99,16 +96,6 @@ def run(out: Path, shadows: int) -> str:
 
 
 SHOWN = ("certificate.region", "certificate.locality", "certificate.deployed", "utility.retained")
-
-
-def users() -> Records:
-    """Return the 5,010 users: visited places, and the class from 0."""
-    path = SHARED / "data" / "location30" / "bangkok.csv.gz"
-    with gzip.open(path, "rt") as file:
-        table = np.loadtxt(
-            file, delimiter=",", converters={0: lambda s: float(s.strip('"'))}, dtype=np.float32
-        )
-    return Records(table[:, 1:].copy(), table[:, 0].astype(np.int64) - 1)
 
 
 def trained(records: Records, seed: int) -> Network:

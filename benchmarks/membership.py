@@ -25,6 +25,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from shared_data import mnist, users
 
 import attacks
 from attacks.interface import Predict
@@ -42,9 +43,6 @@ from attacks.shadows import (
 )
 from attacks.shadows.architecture import Conv, Dense, Flatten, Pool, Relu
 from attacks.statistics import TprAtFpr
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from benchmarks.location30 import SHARED, users
 
 SMALL_CONVOLUTIONAL = Architecture(
     (1, 28, 28),
@@ -85,10 +83,7 @@ def location30() -> Case:
 
 def mnist1000() -> Case:
     """Return 2,000 images of MNIST, 1,000 of them members."""
-    from auditkit.records import read_records
-
-    folder = SHARED / "data" / "mnist"
-    images = read_records(folder / "train-images-idx3-ubyte.gz")
+    images = mnist("train")
     rows = np.random.default_rng(0).permutation(len(images))[:2000]
     chosen = images.take(rows)
     return Case(

@@ -19,7 +19,6 @@ import json
 import logging
 import os
 import statistics
-import sys
 import tempfile
 import time
 import warnings
@@ -29,9 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from benchmarks.measuring import in_child
+from measuring import in_child
 
 EPOCHS, BATCH, RATE = 200, 200, 1e-3
 Scored = tuple[Any, Any, str]  # scores of members, of the others, what the tool itself reports

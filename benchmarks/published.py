@@ -12,13 +12,13 @@ Medians over records; ratios are of one run.
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from shared_data import DENSE, SHARED, mnist
 
 from attacks.shadows import Recipe, train_one
 from auditkit.certificate.make import make_submission
@@ -30,10 +30,8 @@ from auditkit.network.read import load_network
 from auditkit.patch.published import scaled_offset, without_redundant
 from auditkit.patch.region_rows import region_of
 from auditkit.patch.settings import resolve_settings
-from auditkit.records import Records, read_records
+from auditkit.records import Records
 
-ROOT = Path(__file__).resolve().parent.parent
-SHARED = Path(os.environ.get("AUDITKIT_SHARED", ROOT.parent / "shared"))
 FEATURES, HIDDEN, CLASSES = 600, 256, 20
 BINARY, DIGITS = "600-256-20", "mnist-net_256x2"
 RECIPE = Recipe(epochs=15, learning_rate=1e-3, batch_size=64)
@@ -83,12 +81,11 @@ def binary(batch: int) -> tuple[Network, Records]:
 
 def digits(batch: int) -> tuple[Network, Records] | None:
     """Return the shared MNIST network and training images that it classifies rightly."""
-    path = SHARED / "models" / f"{DIGITS}.onnx"
+    path = SHARED / "models" / DENSE
     if not path.exists():
         return None
     network = load_network(path)
-    data = SHARED / "data" / "mnist" / "train-images-idx3-ubyte.gz"
-    records = read_records(data, network.input_shape, network.classes, (0.0, 1.0))
+    records = mnist("train", network.input_shape)
     order = np.random.default_rng(0).permutation(len(records))[: 2 * batch]
     records = records.take(order)
     right = logits(network, records.x).argmax(axis=1) == records.y

@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from commands import mnist
 from measuring import in_child, with_memory
+from shared_data import mnist
 from torch import nn
 
 from auditkit.certificate.make import make_submission

@@ -23,9 +23,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from commands import mnist
-from location30 import users
 from numpy.typing import NDArray
+from shared_data import mnist, users
 from sklearn.datasets import load_digits
 
 from attacks.shadows import (

@@ -373,7 +373,6 @@ def _combine(
     needed = deciding_size(
         [a for a in attacks if a.finding == "undecided" or (too_few and a.name not in apart)],
         n_unseen,
-        margin=plan.margin,
         fpr=plan.fpr,
         alpha=plan.alpha,
         power=plan.power,

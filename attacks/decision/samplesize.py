@@ -39,7 +39,6 @@ def deciding_size(
     attacks: Sequence[Undecided],
     n_unseen: int,
     *,
-    margin: float,
     fpr: float,
     alpha: float,
     power: float,

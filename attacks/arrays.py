@@ -51,6 +51,21 @@ def flat(records: ArrayLike, name: str) -> FloatArray:
     return finite(array.reshape(len(array), -1), name, 2)
 
 
+def query_records(records: NDArray[Any], domain: tuple[float, float] | None = None) -> Float32Array:
+    """Return records [N, ...] as float32, to be asked of a model.
+
+    Raises ValueError when there are none, a value is nan or infinite, or outside the domain.
+    """
+    x = np.asarray(records, dtype=np.float32)
+    if x.ndim < 2 or x.size == 0:
+        raise ValueError(f"records must be [N, ...] and not empty, found shape {x.shape}")
+    if not np.isfinite(x).all():
+        raise ValueError("records hold values that are nan or infinite")
+    if domain is not None and not (x.min() >= domain[0] and x.max() <= domain[1]):
+        raise ValueError(f"records must lie in the domain [{domain[0]:g}, {domain[1]:g}]")
+    return x
+
+
 def integer_labels(values: ArrayLike, name: str, n: int, classes: int | None = None) -> IntArray:
     """Return `values` as int64 [n] within 0..classes-1.
 

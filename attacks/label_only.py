@@ -24,6 +24,7 @@ from attacks.arrays import (
     finite,
     integer_labels,
     one_of,
+    query_records,
 )
 from attacks.interface import Attack, Evidence, Predict, Tier
 from attacks.neighbourhood import perturbed
@@ -65,7 +66,8 @@ def gap(classify: Classify, records: NDArray[Any], labels: ArrayLike) -> FloatAr
     accuracies of the two groups. Raises ValueError on records or classes of wrong shape.
     Source: Yeom et al. 2018; called the gap attack by Choquette-Choo et al. 2021.
     """
-    x, y = _read(records, labels)
+    x = query_records(records)
+    y = integer_labels(labels, "labels", len(x))
     return (_ask(classify, x) == y).astype(np.float64)
 
 
@@ -94,8 +96,8 @@ def augmentation(
     what is no picture, or unknown copies. Source: Choquette-Choo et al. 2021 (translations); noise
     for records that are no pictures is this tool's.
     """
-    x, y = _read(records, labels)
-    _within(x, domain)
+    x = query_records(records, domain)
+    y = integer_labels(labels, "labels", len(x))
     kind = copies or ("shifts" if x.ndim in (3, 4) else "noise")
     one_of(kind, Copies, "copies")
     right = [_ask(classify, x) == y]
@@ -142,8 +144,8 @@ def boundary(
     """
     if queries < LEAST_QUERIES:
         raise ValueError(f"queries must be at least {LEAST_QUERIES}, found {queries}")
-    x, y = _read(records, labels)
-    _within(x, domain)
+    x = query_records(records, domain)
+    y = integer_labels(labels, "labels", len(x))
     rounds, probes = _plan(queries)
     generator = np.random.default_rng([seed, 13])
     features = int(np.prod(x.shape[1:]))
@@ -258,20 +260,6 @@ class _Search:
         first = crossed.argmax(axis=1)
         found = tried[np.arange(len(tried)), first]
         return np.where(np.any(crossed, axis=1, keepdims=True), found, point)
-
-
-def _read(records: NDArray[Any], labels: ArrayLike) -> tuple[Float32Array, IntArray]:
-    x = np.asarray(records, dtype=np.float32)
-    if x.ndim < 2 or x.size == 0:
-        raise ValueError(f"records must be [N, ...] and not empty, found shape {x.shape}")
-    if not np.isfinite(x).all():
-        raise ValueError("records hold values that are nan or infinite")
-    return x, integer_labels(labels, "labels", len(x))
-
-
-def _within(x: Float32Array, domain: tuple[float, float]) -> None:
-    if x.min() < domain[0] or x.max() > domain[1]:
-        raise ValueError(f"records must lie in the domain [{domain[0]:g}, {domain[1]:g}]")
 
 
 def _rows(x: Float32Array) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from attacks.arrays import Float32Array, FloatArray, IntArray, finite, integer_labels
+from attacks.arrays import Float32Array, FloatArray, IntArray, finite, integer_labels, query_records
 from attacks.interface import Attack, Evidence, Predict, Tier
 from attacks.signals import Signal, rescaled_logit
 from attacks.statistics.auc import AucEstimate, auc_estimate
@@ -139,13 +139,9 @@ def perturbed(
     Raises ValueError as `curve` does.
     """
     low, high = domain
-    x = np.asarray(records, dtype=np.float32)
+    x = query_records(records, domain)
     if copies < 1 or not radius >= 0.0:
         raise ValueError(f"expected copies >= 1 and radius >= 0, found {copies} and {radius}")
-    if x.size == 0 or x.ndim < 2:
-        raise ValueError(f"records must be [N, ...] and not empty, found shape {x.shape}")
-    if not (np.isfinite(x).all() and x.min() >= low and x.max() <= high):
-        raise ValueError(f"records must lie in the domain [{low:g}, {high:g}]")
     shape = (copies, *x.shape[1:])
     unit = np.stack(
         [

@@ -211,13 +211,13 @@ def _enough(counts: IntArray, least: int, which: str) -> None:
 
 def role_arrays(
     target: ArrayLike, unlearned_shadows: ArrayLike, unlearned_role: ArrayLike
-) -> tuple[FloatArray, FloatArray, NDArray[np.int8]]:
-    """Return target [N], unlearned_shadows [K, N] float64 and unlearned_role int8 [K, N], checked.
+) -> tuple[FloatArray, NDArray[np.floating[Any]], NDArray[np.int8]]:
+    """Return target float64 [N], unlearned_shadows [K, N] as they are, unlearned_role int8 [K, N].
 
     Raises ValueError when the shapes do not fit or a role is not 0, 1 or 2.
     """
     goal = vector(target, "target")
-    signals = finite(unlearned_shadows, "unlearned_shadows", 2)
+    signals = signal_matrix(unlearned_shadows, "unlearned_shadows")
     role = np.asarray(unlearned_role)
     _of_target(signals, goal, "unlearned_shadows")
     if role.shape != signals.shape:

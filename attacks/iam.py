@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from attacks.arrays import FloatArray, one_of, require_shadows, shadow_arrays
+from attacks.arrays import FloatArray, one_of, require_shadows, shadow_matrices
 from attacks.blocks import moments
 from attacks.interface import Attack, Evidence, Tier
 from attacks.normal import LEAST_SIGMA, sigma
@@ -61,7 +61,7 @@ def score(
     one_of(variance, Variance, "variance")
     if steps < 2:
         raise ValueError(f"steps must be at least 2, found {steps}")
-    goal, signals, mask = shadow_arrays(target, shadows, member_mask)
+    goal, signals, mask = shadow_matrices(target, shadows, member_mask)
     online = variant == "online"
     require_shadows(mask, least_in=1 if online else 0, least_out=1 if variance == "global" else 2)
     floor = 0.0 if online else FLOOR

@@ -6,10 +6,10 @@ two heaps. A kernel density for each record and role follows them.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from attacks.arrays import (
     NEVER,
@@ -61,7 +61,7 @@ def score(
 
 
 def _log_kernels(
-    goal: FloatArray, signals: FloatArray, mask: BoolArray, bandwidth: Bandwidth
+    goal: FloatArray, signals: NDArray[Any], mask: BoolArray, bandwidth: Bandwidth
 ) -> FloatArray:
     """Return the log of the kernel density of the masked signals [K, N] at `goal` [N]."""
     counts = mask.sum(axis=0)

@@ -39,6 +39,8 @@ from attacks.shadows import (
     paired_masks,
     train_one,
     train_shadows,
+    trained_groups,
+    training_arrays,
     unlearn_shadows,
 )
 from attacks.shadows.architecture import Conv, Dense, Flatten, Pool, Relu
@@ -303,8 +305,16 @@ def rate_cells(rate: Any) -> tuple[str, str]:
 def trained(case: Case) -> Callable[[NDArray[Any]], NDArray[Any]]:
     """Train the target on the members and return it as a function of records."""
     rows = np.flatnonzero(case.member)
-    layers = train_one(case.architecture, case.x[rows], case.y[rows], case.recipe, 0)
-    return lambda records: forward(layers, records, case.architecture)
+    x, y = training_arrays(case.architecture, case.x[rows], case.y[rows])
+    mask = np.ones((1, len(y)), dtype=bool)
+    [(_, target)] = trained_groups(case.architecture, x, y, mask, case.recipe, 0)
+
+    def predict(records: NDArray[Any]) -> NDArray[Any]:
+        flat = np.ascontiguousarray(records, dtype=np.float32).reshape(len(records), -1)
+        parts = np.array_split(flat, -(-len(flat) // 2048))
+        return np.concatenate([target.logits(part)[0] for part in parts])
+
+    return predict
 
 
 def main() -> None:

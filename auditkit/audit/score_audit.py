@@ -22,6 +22,8 @@ from auditkit.results import CheckResult, Result, not_run
 
 SCORES = "scores"  # the check of scores that were given as they are
 
+ALL_ALIKE = "all scores are the same: whatever made them tells no records apart"
+
 UNKNOWN = (
     "whether forgotten and unseen records are alike without any model; every attack that needs the "
     "model, its training records or shadow models; single records and people; how the scores came "
@@ -163,13 +165,20 @@ def _judged(
             for name, scores in after.items()
         ]
     rule = CohortPlan(plan.names, margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)
-    silenced = dict.fromkeys(after, NO_REFERENCE) if classes else {}
+    silenced = {name: ALL_ALIKE for name, scores in after.items() if _alike(scores)}
+    silenced |= dict.fromkeys(after, NO_REFERENCE) if classes else {}
     cohort = decide_cohort(rule, list(after.values()), silenced=silenced)
     checks = [
         cohort_check(name, cohort, before.get(name), scores, plan, silenced.get(name, ""))
         for name, scores in after.items()
     ]
     return [*checks, together_check(cohort, plan)]
+
+
+def _alike(scores: AttackScores) -> bool:
+    """Whether every record has the same score."""
+    forgotten, unseen = np.asarray(scores.forgotten), np.asarray(scores.unseen)
+    return bool((forgotten == forgotten[0]).all() and (unseen == forgotten[0]).all())
 
 
 def _deleted(table: ScoreTable, phase: str) -> tuple[int, ...]:

@@ -139,9 +139,7 @@ def test_constant_scores_and_small_requests_never_pass(tmp_path: Path, value: fl
         assert result.outcome is not Outcome.PASS
         assert "NaN" not in json.dumps(result.to_json(), allow_nan=False)
     # Many enough for a PASS, had they been scores of anything.
-    same = [
-        rows(g, "after", n, score=value) for g, n in (("forgotten", 1000), ("unseen", 6000))
-    ]
+    same = [rows(g, "after", n, score=value) for g, n in (("forgotten", 1000), ("unseen", 6000))]
     result = judge(tmp_path, *same)
     assert result.outcome is Outcome.INCONCLUSIVE
     for check in result.checks:

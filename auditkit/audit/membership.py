@@ -68,6 +68,7 @@ Progress = Callable[[int, int], None]
 
 DEFAULT_SHADOWS = 64
 DEFAULT_MARGIN = 0.05
+DEFAULT_FPR = 0.01
 MOST_CONTROL = 5000  # retained records
 RADII = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the domain's width
 
@@ -79,7 +80,7 @@ class AttackPlan:
     names: tuple[str, ...] = ()
     margin: float = DEFAULT_MARGIN
     alpha: float = 0.05
-    fpr: float = 0.01
+    fpr: float = DEFAULT_FPR
     shadows: int = DEFAULT_SHADOWS
     recipe: Recipe | None = None
     shadow_cache: Path | None = None  # where scores of shadow models are kept; changes no result
@@ -107,6 +108,8 @@ def attack_directory(
     attacks: list[str] | None = None,
     shadows: int | None = None,
     margin: float = DEFAULT_MARGIN,
+    fpr: float = DEFAULT_FPR,
+    recipe: Recipe | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     references: tuple[Path, ...] = (),
@@ -123,7 +126,9 @@ def attack_directory(
     plan = AttackPlan(
         tuple(attacks or ()),
         margin,
+        fpr=fpr,
         shadows=DEFAULT_SHADOWS if shadows is None else shadows,
+        recipe=recipe,
         shadow_cache=shadow_cache,
         retrain=retrain,
     )

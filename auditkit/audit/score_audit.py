@@ -13,7 +13,7 @@ from attacks.decision.cohort import AttackScores, CohortPlan, decide_cohort
 from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
 from attacks.statistics.auc import AucEstimate, auc_estimate
 from auditkit.audit import membership_control
-from auditkit.audit.membership import DEFAULT_MARGIN, AttackPlan
+from auditkit.audit.membership import DEFAULT_FPR, DEFAULT_MARGIN, AttackPlan
 from auditkit.audit.membership_checks import cohort_check, together_check, undecided_check
 from auditkit.audit.membership_said import Say
 from auditkit.audit.score_file import Part, ScoreTable, read_scores
@@ -35,6 +35,7 @@ def attack_scores(
     path: Path,
     *,
     margin: float = DEFAULT_MARGIN,
+    fpr: float = DEFAULT_FPR,
     seed: int = 0,
     phase: str = "after",
     names: tuple[str, ...] = (),
@@ -55,7 +56,7 @@ def attack_scores(
             found=", ".join(sorted(found)),
             remedy="add them: group is forgotten, retained or unseen, phase before or after",
         )
-    plan = AttackPlan(names, margin)
+    plan = AttackPlan(names, margin, fpr=fpr)
     forgotten, unseen = table.of(phase)
     power = what_can_be_decided(
         len(forgotten), len(unseen), margin, alpha=plan.alpha, fpr=plan.fpr

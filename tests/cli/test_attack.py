@@ -259,6 +259,18 @@ def test_people_of_a_small_request_are_judged_together(case: Case):
     [small] = [c for c in found.checks if c.id == "attack.small-request"]
     assert small.outcome == "inconclusive" and "recipe" in small.reason
     assert {row["after"] for row in small.evidence["records"]} == {"undecidable here"}
+    assert small.evidence["before"] == small.evidence["not_concluded"] == small.reason
+    assert "whether single records stand out" in found.samples["unknown"]
+    assert "AUC" not in found.samples["unknown"]  # no area is judged
+
+
+def test_what_cannot_be_attacked_leaves_everything_unknown(case: Case):
+    submission = load_submission(case.folder / "submission")
+    found = attack_submission(
+        submission, AttackPlan(("loss",)), forget=None, holdout=case.sets["holdout"]
+    )
+    assert {c.outcome for c in found.checks} == {"not_run"}
+    assert found.samples["tier"] == "B" and "withheld" in found.samples["unknown"]
 
 
 @pytest.mark.parametrize("count", [1, 30])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,18 @@ def test_a_difference_between_versions_is_a_limitation(submission: Submission, w
     assert check.observed > 0.95
     said = verdict((check,), "redirected")["information_removed"]
     assert said["outcome"] == "inconclusive"  # who was deleted is not what is left of them
+
+
+def test_what_is_hidden_too_well_is_not_said_to_be_left(submission: Submission, world: World):
+    checks = attacked(submission, world, ("gap",))
+    assert checks["attack.cohort"].outcome is Outcome.FAIL
+    said = verdict(tuple(checks.values()), "erased")["information_removed"]
+    assert said["outcome"] == "inconclusive"
+    remembered = dataclasses.replace(
+        checks["attack.gap"], evidence={**checks["attack.gap"].evidence, "finding": "remembered"}
+    )
+    said = verdict((remembered, checks["attack.cohort"]), "erased")["information_removed"]
+    assert said["outcome"] == "fail" and "(attack.gap)" in said["sentence"]
 
 
 def test_there_is_nothing_to_compare_before(submission: Submission, world: World):

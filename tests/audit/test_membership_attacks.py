@@ -13,6 +13,7 @@ from auditkit.audit.membership import AttackPlan, Groups, attack_submission
 from auditkit.audit.membership_checks import TELLS_REQUESTS
 from auditkit.audit.verdict import verdict
 from auditkit.certificate.submission import Submission
+from auditkit.explain import explain
 from auditkit.results import CheckResult, Outcome, Severity
 from tests.certificate.conftest import World, small_world
 
@@ -94,6 +95,12 @@ def test_too_few_unseen_records_skip_what_is_fitted(submission: Submission, worl
 
 def test_both_lists_name_attacks_outside_the_cohort() -> None:
     assert set(TELLS_REQUESTS) <= set(attacks.REGISTRY)
+
+
+@pytest.mark.parametrize("name", attacks.REGISTRY)
+def test_the_page_says_how_the_attack_is_judged(name: str) -> None:
+    by_the_cohort = "Holm" in explain(f"attack.{name}")
+    assert by_the_cohort == (name not in TELLS_REQUESTS)
 
 
 def test_one_record_gets_figures_and_no_verdict(tmp_path: Path) -> None:

@@ -118,6 +118,8 @@ def scores(
     """Return the mean signal over the perturbed copies of each record.
 
     Records [N, ...], labels int [N]; float64 [N]. Raises ValueError as `curve` does.
+    Source: Jayaraman et al. 2021 (Merlin) ask how many noisy copies have a higher loss; the mean
+    signal of the copies in its place is this tool's.
     """
     y = integer_labels(labels, "labels", len(records))
     return _walk(predict, None, records, y, radius, copies, seed, domain, signal, batch_rows)[0]

@@ -17,6 +17,7 @@ def score(gates: ArrayLike) -> FloatArray:
 
     Gates [N], the openness g(x) in [0, 1], the largest over the groups; float64 [N]. Above 0 the
     record lies in the support of the patch. Raises ValueError on nan or outside [0, 1].
+    Source: this tool; gates as in Fu and Li 2022 (REASSURE).
     """
     openness = vector(gates, "gates")
     if openness.min() < 0.0 or openness.max() > 1.0:

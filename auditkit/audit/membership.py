@@ -43,7 +43,7 @@ from auditkit.audit.membership_checks import (
 from auditkit.audit.membership_exposure import exposure_charts, exposure_tables
 from auditkit.audit.membership_figures import all_figures
 from auditkit.audit.membership_input import Judged, judged_records
-from auditkit.audit.membership_said import Say, said_first, sizes, training, unknown
+from auditkit.audit.membership_said import Say, nothing_known, said_first, sizes, training, unknown
 from auditkit.audit.reference_models import Model, References, doubts, gather_references
 from auditkit.audit.shadow_cache import refuse_within
 from auditkit.audit.shadow_run import (
@@ -68,6 +68,7 @@ Progress = Callable[[int, int], None]
 
 DEFAULT_SHADOWS = 64
 DEFAULT_MARGIN = 0.05
+DEFAULT_FPR = 0.01
 MOST_CONTROL = 5000  # retained records
 RADII = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)  # of the domain's width
 
@@ -79,7 +80,7 @@ class AttackPlan:
     names: tuple[str, ...] = ()
     margin: float = DEFAULT_MARGIN
     alpha: float = 0.05
-    fpr: float = 0.01
+    fpr: float = DEFAULT_FPR
     shadows: int = DEFAULT_SHADOWS
     recipe: Recipe | None = None
     shadow_cache: Path | None = None  # where scores of shadow models are kept; changes no result
@@ -107,6 +108,8 @@ def attack_directory(
     attacks: list[str] | None = None,
     shadows: int | None = None,
     margin: float = DEFAULT_MARGIN,
+    fpr: float = DEFAULT_FPR,
+    recipe: Recipe | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     references: tuple[Path, ...] = (),
@@ -123,7 +126,9 @@ def attack_directory(
     plan = AttackPlan(
         tuple(attacks or ()),
         margin,
+        fpr=fpr,
         shadows=DEFAULT_SHADOWS if shadows is None else shadows,
+        recipe=recipe,
         shadow_cache=shadow_cache,
         retrain=retrain,
     )
@@ -174,11 +179,13 @@ def attack_submission(
     names = plan.names or tuple(attacks.REGISTRY)
     if forget is None:
         reason = "the forgotten records are withheld and none were given"
-        return Membership(tuple(_absent(name, reason) for name in names), (), (), {}, ())
+        missing = tuple(_absent(name, reason) for name in names)
+        return Membership(missing, (), (), nothing_known(reason), ())
     judged = judged_records(submission, forget, holdout, retain, train)
     if judged.problem:
         missing = tuple(_absent(name, judged.problem) for name in names)
-        return Membership(missing, (), (), sizes(judged), ())
+        found = {**sizes(judged), **nothing_known(judged.problem)}
+        return Membership(missing, (), (), found, ())
     forget, holdout, retain = judged.forget, judged.holdout, judged.retain
     power = said_first(plan, names, judged, train, bool(references), say)
     referred = gather_references(
@@ -222,10 +229,12 @@ def attack_submission(
             checks.append(cohort_check(name, cohort, before[name], after[name], plan, why))
     if cohort is not None:
         checks.append(together_check(cohort, plan))
+    one_by_one: CheckResult | None = None
     if small:
-        checks.append(
-            small_request_check(groups, shadow_run, no_shadows, plan, comparability.comparable)
+        one_by_one = small_request_check(
+            groups, shadow_run, no_shadows, plan, comparability.comparable
         )
+        checks.append(one_by_one)
     elif shadow_run is None or exposed is None:
         name, title = f"attack.{EXPOSURE}", EXPOSURE_TITLE
         checks.append(not_run(name, title, no_shadows, required=False))
@@ -238,7 +247,7 @@ def attack_submission(
     figures = all_figures(before, after, plan.alpha)
     margin = None if small else plan.margin
     tier = "C" if shadow_run or unlearned or referred.retrained else "B"
-    left_open = unknown(shadow_run, no_shadows, referred, comparability, exposed)
+    left_open = unknown(shadow_run, no_shadows, referred, comparability, exposed, one_by_one)
     return Membership(
         checks=tuple(with_retention(checks, curve, groups.domain)),
         charts=(

@@ -72,7 +72,7 @@ def _areas(figures: tuple[AttackFigures, ...], margin: float | None) -> dict[str
         "series": series,
     }
     if margin is not None:
-        judged = [None if f.reads_the_patch else f.reference_auc for f in figures]
+        judged = [None if f.tells_requests else f.reference_auc for f in figures]
         made["zone"] = {
             "label": f"reference ± {margin:g}",
             "centre": judged,
@@ -85,8 +85,9 @@ def _areas(figures: tuple[AttackFigures, ...], margin: float | None) -> dict[str
             if figures[0].references
             else " Shaded: the reference, a model that tells nothing, and the margin around it."
         )
-    if any(f.reads_the_patch for f in figures):
-        text += " The support of the patch is read from the patch itself: it has no before."
+    deleted = [f.title for f in figures if f.tells_requests]
+    if deleted:
+        text += f" Tells who was deleted, and has no before: {', '.join(deleted)}."
     return {**made, "description": text}
 
 

@@ -22,15 +22,15 @@ COHORT_TITLE = "All planned attacks together against the reference"
 TELLS_REQUESTS = {
     "patch-support": (
         "whoever holds the patch can test a guess: its gates open at the forgotten records",
-        "the gates are open at no more forgotten records than unseen ones",
+        "these records do not show that the gates are open at more forgotten than unseen ones",
     ),
     "difference": (
         "whoever holds both versions can tell who asked to be forgotten: the answers change most "
         "at the forgotten records; this does not show that they are remembered",
-        "the answers change at forgotten records no more than at unseen ones",
+        "these records do not show that answers change more at forgotten than at unseen ones",
     ),
 }
-"""Attacks that succeed against honest deletion too, with what their success and failure mean."""
+"""Attacks that succeed against honest deletion too, with what is said when they do, or do not."""
 
 OUTCOMES = {
     Verdict.PASS: Outcome.PASS,
@@ -40,7 +40,11 @@ OUTCOMES = {
 
 
 def figures(scores: AttackScores | None) -> dict[str, Any]:
-    """Return AUC and true-positive rates with intervals, or why a rate was refused."""
+    """Return AUC and true-positive rates with intervals, or why a rate was refused.
+
+    The rates' intervals are those of the population: the threshold is estimated, and an interval
+    for the threshold at hand would be too narrow for the rate that is named.
+    """
     if scores is None:
         return {}
     found = attacks.evaluate(scores.forgotten, scores.unseen, clusters=scores.subjects)
@@ -51,7 +55,7 @@ def figures(scores: AttackScores | None) -> dict[str, Any]:
     for rate, fpr in zip(found.tprs, ("1%", "0.1%"), strict=True):
         if isinstance(rate, TprAtFpr):
             values[f"tpr_at_{fpr}"] = rate.tpr
-            values[f"tpr_at_{fpr}_interval"] = [rate.lower, rate.upper]
+            values[f"tpr_at_{fpr}_interval"] = [rate.population_lower, rate.population_upper]
         else:
             values[f"tpr_at_{fpr}"] = f"refused: {rate.reason}"
     return values

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
 import attacks
 from attacks.decision.cohort import AttackScores
-from attacks.statistics.auc import AucDifference, auc_difference, auc_estimate
+from attacks.statistics.auc import AucDifference, auc_difference
 from attacks.statistics.clusters import Clusters
+from auditkit.audit.membership_checks import TELLS_REQUESTS
 
 # An attack that always gets a curve comes first of its row that ran; chosen before any score.
 PREFERRED = (("lira-online", "lira-offline"), ("rmia",), ("loss",))
@@ -33,9 +34,9 @@ class AttackFigures:
     difference: AucDifference | None
 
     @property
-    def reads_the_patch(self) -> bool:
-        """Whether it looks at the patch itself, so that it has no before and no reference."""
-        return self.name == attacks.patch_support.PATCH_SUPPORT.name
+    def tells_requests(self) -> bool:
+        """Whether it tells who was deleted: it has no before, and no reference is to be met."""
+        return self.name in TELLS_REQUESTS
 
     @property
     def reference_auc(self) -> float:
@@ -75,11 +76,8 @@ def all_figures(
 def _evaluate(
     forgotten: ArrayLike, unseen: ArrayLike, subjects: Clusters | None
 ) -> attacks.Evaluation:
-    """Return the figures, the interval of the AUC by person where people have several records."""
-    found = attacks.evaluate(forgotten, unseen)
-    if subjects is None:
-        return found
-    return replace(found, auc=auc_estimate(forgotten, unseen, clusters=subjects))
+    """Return the figures, intervals by person where people have several records."""
+    return attacks.evaluate(forgotten, unseen, clusters=subjects)
 
 
 def chosen(figures: Iterable[AttackFigures]) -> list[tuple[AttackFigures, str]]:
@@ -88,7 +86,7 @@ def chosen(figures: Iterable[AttackFigures]) -> list[tuple[AttackFigures, str]]:
     The preferred ones are fixed. The one with the highest AUC after is added and said to be chosen
     after looking: the highest of many is high by luck too.
     """
-    by_name = {f.name: f for f in figures if not f.reads_the_patch}
+    by_name = {f.name: f for f in figures if not f.tells_requests}
     picked = [
         (by_name[name], FIXED)
         for row in PREFERRED

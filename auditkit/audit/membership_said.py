@@ -15,6 +15,7 @@ from auditkit.audit.membership_input import Judged
 from auditkit.audit.reference_models import References
 from auditkit.audit.shadow_run import Recipe, ShadowRun
 from auditkit.records import Records
+from auditkit.results import CheckResult
 
 if TYPE_CHECKING:
     from auditkit.audit.membership import AttackPlan
@@ -75,20 +76,33 @@ def said_first(
     return lines
 
 
+def nothing_known(why: str) -> dict[str, str]:
+    """Return tier and what stays unknown where no attack could be run on a submission."""
+    return {"tier": "B", "unknown": f"all that membership inference could tell: {why}"}
+
+
 def unknown(
     run: ShadowRun | None,
     no_shadows: str,
     references: References,
     comparability: Comparability,
     exposed: Exposed | None,
+    one_by_one: CheckResult | None,
 ) -> str:
-    """Return what the access given leaves open, in one sentence each."""
+    """Return what the access given leaves open, in one sentence each.
+
+    one_by_one: the check of a small request, whose records are not compared with a reference.
+    """
     said = []
     if run is None:
         said.append(f"every attack that needs shadow models, and single records ({no_shadows})")
-    elif exposed is not None and exposed.unfit:
+    elif (exposed is not None and exposed.unfit) or (
+        one_by_one is not None and one_by_one.evidence.get("not_concluded")
+    ):
         said.append("whether single records stand out: the shadow models are not like the original")
-    if not references.models:
+    if one_by_one is not None:
+        said.append("whether nothing is left where nobody is exposed")
+    elif not references.models:
         said.append("what a model that never saw the records would show: an AUC of 0.5 is assumed")
     elif references.given:
         said.append("whether the given references never saw the forgotten records")

@@ -13,7 +13,7 @@ from attacks.decision.cohort import AttackScores, CohortPlan, decide_cohort
 from attacks.decision.planning import SMALL_REQUEST, what_can_be_decided
 from attacks.statistics.auc import AucEstimate, auc_estimate
 from auditkit.audit import membership_control
-from auditkit.audit.membership import DEFAULT_MARGIN, AttackPlan
+from auditkit.audit.membership import DEFAULT_FPR, DEFAULT_MARGIN, AttackPlan
 from auditkit.audit.membership_checks import cohort_check, together_check, undecided_check
 from auditkit.audit.membership_said import Say
 from auditkit.audit.score_file import Part, ScoreTable, read_scores
@@ -21,6 +21,8 @@ from auditkit.errors import UsageError, callers_own
 from auditkit.results import CheckResult, Result, not_run
 
 SCORES = "scores"  # the check of scores that were given as they are
+
+ALL_ALIKE = "all scores are the same: whatever made them tells no records apart"
 
 UNKNOWN = (
     "whether forgotten and unseen records are alike without any model; every attack that needs the "
@@ -33,6 +35,7 @@ def attack_scores(
     path: Path,
     *,
     margin: float = DEFAULT_MARGIN,
+    fpr: float = DEFAULT_FPR,
     seed: int = 0,
     phase: str = "after",
     names: tuple[str, ...] = (),
@@ -53,7 +56,7 @@ def attack_scores(
             found=", ".join(sorted(found)),
             remedy="add them: group is forgotten, retained or unseen, phase before or after",
         )
-    plan = AttackPlan(names, margin)
+    plan = AttackPlan(names, margin, fpr=fpr)
     forgotten, unseen = table.of(phase)
     power = what_can_be_decided(
         len(forgotten), len(unseen), margin, alpha=plan.alpha, fpr=plan.fpr
@@ -163,13 +166,20 @@ def _judged(
             for name, scores in after.items()
         ]
     rule = CohortPlan(plan.names, margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)
-    silenced = dict.fromkeys(after, NO_REFERENCE) if classes else {}
+    silenced = {name: ALL_ALIKE for name, scores in after.items() if _alike(scores)}
+    silenced |= dict.fromkeys(after, NO_REFERENCE) if classes else {}
     cohort = decide_cohort(rule, list(after.values()), silenced=silenced)
     checks = [
         cohort_check(name, cohort, before.get(name), scores, plan, silenced.get(name, ""))
         for name, scores in after.items()
     ]
     return [*checks, together_check(cohort, plan)]
+
+
+def _alike(scores: AttackScores) -> bool:
+    """Whether every record has the same score."""
+    forgotten, unseen = np.asarray(scores.forgotten), np.asarray(scores.unseen)
+    return bool((forgotten == forgotten[0]).all() and (unseen == forgotten[0]).all())
 
 
 def _deleted(table: ScoreTable, phase: str) -> tuple[int, ...]:

@@ -13,6 +13,9 @@ from typing import Any
 from auditkit.results import CheckResult, Outcome, Severity, overall
 
 ERASURE = "audit.erasure"
+TELL_WHO = {"attack.difference", "attack.u-lira", "attack.ruli", "attack.cohort"}
+"""Tell who was deleted, not what is left of them; the cohort's attacks are named one by one."""
+
 PROVING = ("submission.", "patch.", "certificate.")
 
 
@@ -93,7 +96,8 @@ def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
         c for c in checks
         if c.outcome is Outcome.FAIL
         and (c.id.startswith("attack.") or c.id == "threats.strippable")
-        and c.id != "attack.difference"  # it tells who was deleted, not what is left of them
+        and c.id not in TELL_WHO
+        and c.evidence.get("finding") != "over-forgotten"  # hidden too well, not remembered
     ]  # fmt: skip
     if not found:
         return {

@@ -12,6 +12,7 @@ from auditkit.cli.progress import Progress
 from auditkit.errors import UsageError
 
 if TYPE_CHECKING:
+    from attacks.shadows import Recipe
     from auditkit.results import Result
 
 DESCRIPTION = """\
@@ -22,9 +23,10 @@ auditkit attack out/demo/submission --holdout out/demo/data/holdout.npz \\
       --retain out/demo/data/retain.npz --attack loss entropy"""
 
 DEFAULT_MARGIN = 0.05
+DEFAULT_FPR = 0.01
 NOT_WITH_SCORES = (
     *("holdout", "forget", "retain", "train"),
-    *("reference-model", "retrain", "shadows"),
+    *("reference-model", "retrain", "shadows", "shadow-cache", "recipe"),
 )
 
 
@@ -60,6 +62,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--attack", nargs="+", metavar="NAME", help="which (default: all possible)")
     parser.add_argument("--shadows", type=count, metavar="K", help="how many shadow models")
     parser.add_argument(
+        "--recipe",
+        nargs="+",
+        metavar="NAME=VALUE",
+        help="how the owner trained: epochs, learning_rate, batch_size, weight_decay, optimizer "
+        "(adam, sgd), momentum",
+    )
+    parser.add_argument(
         "--shadow-cache",
         type=Path,
         metavar="DIR",
@@ -71,6 +80,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="D",
         default=DEFAULT_MARGIN,
         help=f"difference of AUC that counts as none (default {DEFAULT_MARGIN})",
+    )
+    parser.add_argument(
+        "--fpr",
+        type=number,
+        metavar="F",
+        default=DEFAULT_FPR,
+        help="false-positive rate at which true ones are compared, about 3/F unseen records "
+        f"(default {DEFAULT_FPR})",
     )
 
 
@@ -127,6 +144,44 @@ def _check(args: argparse.Namespace) -> None:
             found=f"{args.margin:g}",
             remedy="0.05 is usual",
         )
+    if not 0 < args.fpr < 1:
+        raise UsageError(
+            "--fpr",
+            expected="a number between 0 and 1",
+            found=f"{args.fpr:g}",
+            remedy="0.01 is usual",
+        )
+
+
+def _recipe(given: list[str] | None) -> Recipe | None:
+    """Return the recipe in NAME=VALUE; UsageError when there is none such."""
+    from attacks.shadows import Recipe
+
+    if given is None:
+        return None
+    kinds = {name: type(value) for name, value in vars(Recipe()).items()}
+    values = {}
+    for text in given:
+        name, _, value = text.partition("=")
+        try:
+            values[name] = kinds[name](value)
+        except (KeyError, ValueError):
+            known = ", ".join(f"{n}={'TEXT' if k is str else 'NUMBER'}" for n, k in kinds.items())
+            raise UsageError(
+                "--recipe",
+                expected=f"some of {known}",
+                found=repr(text),
+                remedy="ask the owner how the model was trained",
+            ) from None
+    try:
+        return Recipe(**values)
+    except ValueError as error:
+        raise UsageError(
+            "--recipe",
+            expected="a recipe that can be trained",
+            found=str(error),
+            remedy="ask the owner how the model was trained",
+        ) from None
 
 
 def _names() -> list[str]:
@@ -141,6 +196,7 @@ def _on_scores(args: argparse.Namespace) -> Result:
     return attack_scores(
         args.scores,
         margin=args.margin,
+        fpr=args.fpr,
         seed=seed_of(args),
         names=tuple(args.attack or ()),
         say=saying(args, "attack"),
@@ -150,6 +206,7 @@ def _on_scores(args: argparse.Namespace) -> Result:
 def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
     from auditkit.audit.membership import attack_directory
 
+    recipe = _recipe(args.recipe)
     return attack_directory(
         args.submission,
         holdout=args.holdout,
@@ -158,6 +215,8 @@ def _on_submission(args: argparse.Namespace, progress: Progress) -> Result:
         attacks=args.attack or [],
         shadows=args.shadows,
         margin=args.margin,
+        fpr=args.fpr,
+        recipe=recipe,
         seed=seed_of(args),
         progress=progress,
         references=tuple(args.reference_model),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from auditkit.audit.membership import AttackPlan, Groups, attack_submission
 from auditkit.audit.membership_checks import TELLS_REQUESTS
 from auditkit.audit.verdict import verdict
 from auditkit.certificate.submission import Submission
+from auditkit.explain import explain
 from auditkit.results import CheckResult, Outcome, Severity
 from tests.certificate.conftest import World, small_world
 
@@ -62,6 +64,18 @@ def test_a_difference_between_versions_is_a_limitation(submission: Submission, w
     assert said["outcome"] == "inconclusive"  # who was deleted is not what is left of them
 
 
+def test_what_is_hidden_too_well_is_not_said_to_be_left(submission: Submission, world: World):
+    checks = attacked(submission, world, ("gap",))
+    assert checks["attack.cohort"].outcome is Outcome.FAIL
+    said = verdict(tuple(checks.values()), "erased")["information_removed"]
+    assert said["outcome"] == "inconclusive"
+    remembered = dataclasses.replace(
+        checks["attack.gap"], evidence={**checks["attack.gap"].evidence, "finding": "remembered"}
+    )
+    said = verdict((remembered, checks["attack.cohort"]), "erased")["information_removed"]
+    assert said["outcome"] == "fail" and "(attack.gap)" in said["sentence"]
+
+
 def test_there_is_nothing_to_compare_before(submission: Submission, world: World):
     groups = Groups(submission, world.forget, world.others.take(range(60)), None, ())
     before, after = (groups.evidence(phase, None, None, 0) for phase in ("before", "after"))
@@ -81,6 +95,12 @@ def test_too_few_unseen_records_skip_what_is_fitted(submission: Submission, worl
 
 def test_both_lists_name_attacks_outside_the_cohort() -> None:
     assert set(TELLS_REQUESTS) <= set(attacks.REGISTRY)
+
+
+@pytest.mark.parametrize("name", attacks.REGISTRY)
+def test_the_page_says_how_the_attack_is_judged(name: str) -> None:
+    by_the_cohort = "Holm" in explain(f"attack.{name}")
+    assert by_the_cohort == (name not in TELLS_REQUESTS)
 
 
 def test_one_record_gets_figures_and_no_verdict(tmp_path: Path) -> None:

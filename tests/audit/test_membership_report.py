@@ -13,6 +13,8 @@ import pytest
 import attacks
 import reports
 from attacks.decision.cohort import AttackScores
+from attacks.statistics.roc import TprAtFpr
+from auditkit.audit import membership_checks
 from auditkit.audit.membership_charts import bar_edges
 from auditkit.audit.membership_exposure import MOST_ROWS, NAME, exposure_charts, exposure_tables
 from auditkit.audit.membership_figures import AFTER_LOOKING, FIXED, all_figures, chosen
@@ -50,6 +52,7 @@ def test_curves_are_of_fixed_attacks_and_the_highest_is_said_to_be_chosen_after_
         scores("lira-offline", 0.2),
         scores("lira-online", 0.2),
         scores("patch-support", 9.0),
+        scores("difference", 9.0),
     )
     assert [(f.name, reason) for f, reason in chosen(figures)] == [
         ("lira-online", FIXED),
@@ -59,8 +62,30 @@ def test_curves_are_of_fixed_attacks_and_the_highest_is_said_to_be_chosen_after_
     ]
     without = tuple(f for f in figures if f.name not in ("margin", "lira-online"))
     assert [f.name for f, _ in chosen(without)] == ["lira-offline", "rmia", "loss"]
-    assert chosen(made(scores("patch-support", 9.0))) == []
+    assert chosen(made(scores("patch-support", 9.0), scores("difference", 9.0))) == []
     assert chosen(()) == []
+
+
+def test_intervals_count_people():
+    forgotten, unseen = np.repeat(RNG.normal(0.5, size=30), 4), np.repeat(UNSEEN, 4)
+    people = np.arange(120) // 4, 100 + np.arange(1600) // 4
+    alone = AttackScores("loss", forgotten, unseen)
+    [by_record] = made(alone)
+    [by_person] = made(dataclasses.replace(alone, subjects=people))
+    area, areas = by_record.after.auc, by_person.after.auc
+    assert areas.upper - areas.lower > 1.3 * (area.upper - area.lower)
+    rate, rates = by_record.after.tprs[0], by_person.after.tprs[0]
+    assert isinstance(rate, TprAtFpr) and isinstance(rates, TprAtFpr)
+    width = rate.population_upper - rate.population_lower
+    assert rates.population_upper - rates.population_lower > 1.3 * width
+
+
+def test_the_rates_in_the_record_have_the_interval_that_the_verdict_rests_on():
+    given = scores("loss", 0.5)
+    found = attacks.evaluate(given.forgotten, given.unseen).tprs[0]
+    assert isinstance(found, TprAtFpr) and found.population_upper > found.upper
+    said = membership_checks.figures(given)["tpr_at_1%_interval"]
+    assert said == [found.population_lower, found.population_upper]
 
 
 def test_figures_are_in_the_order_of_the_registry():

@@ -138,8 +138,12 @@ def test_constant_scores_and_small_requests_never_pass(tmp_path: Path, value: fl
         )
         assert result.outcome is not Outcome.PASS
         assert "NaN" not in json.dumps(result.to_json(), allow_nan=False)
-    same = [rows(g, "after", 30, score=value) for g in ("forgotten", "unseen")]
-    assert judge(tmp_path, *same).outcome is Outcome.INCONCLUSIVE
+    # Many enough for a PASS, had they been scores of anything.
+    same = [rows(g, "after", n, score=value) for g, n in (("forgotten", 1000), ("unseen", 6000))]
+    result = judge(tmp_path, *same)
+    assert result.outcome is Outcome.INCONCLUSIVE
+    for check in result.checks:
+        assert check.outcome is Outcome.INCONCLUSIVE and "all scores are the same" in check.reason
 
 
 @pytest.mark.parametrize(

@@ -259,6 +259,18 @@ def test_people_of_a_small_request_are_judged_together(case: Case):
     [small] = [c for c in found.checks if c.id == "attack.small-request"]
     assert small.outcome == "inconclusive" and "recipe" in small.reason
     assert {row["after"] for row in small.evidence["records"]} == {"undecidable here"}
+    assert small.evidence["before"] == small.evidence["not_concluded"] == small.reason
+    assert "whether single records stand out" in found.samples["unknown"]
+    assert "AUC" not in found.samples["unknown"]  # no area is judged
+
+
+def test_what_cannot_be_attacked_leaves_everything_unknown(case: Case):
+    submission = load_submission(case.folder / "submission")
+    found = attack_submission(
+        submission, AttackPlan(("loss",)), forget=None, holdout=case.sets["holdout"]
+    )
+    assert {c.outcome for c in found.checks} == {"not_run"}
+    assert found.samples["tier"] == "B" and "withheld" in found.samples["unknown"]
 
 
 @pytest.mark.parametrize("count", [1, 30])
@@ -294,12 +306,30 @@ def test_a_network_that_says_the_same_of_everything(
         (("--scores", "s.csv", "--holdout", "h.npz"), "--holdout"),
         (("--scores", "s.csv", "--retrain", "2"), "--retrain"),
         (("--scores", "s.csv", "--attack", "nothing"), "'nothing'"),
+        (("--scores", "s.csv", "--recipe", "epochs=3"), "--recipe"),
         (("--scores", "missing.csv"), "missing.csv"),
+        (("submission", "--holdout", "h.npz", "--fpr", "0"), "--fpr"),
+        (("submission", "--holdout", "h.npz", "--recipe", "epochs=many"), "'epochs=many'"),
+        (("submission", "--holdout", "h.npz", "--recipe", "epoch=3"), "some of epochs=NUMBER"),
+        (("submission", "--holdout", "h.npz", "--recipe", "epochs=0"), "can be trained"),
+        (("submission", "--holdout", "h.npz", "--recipe", "optimizer=lamb"), "can be trained"),
     ],
 )
 def test_options_that_do_not_go_together(auditkit: Auditkit, options, said: str):
     run = auditkit("attack", *options)
     assert run.code == 2 and said in run.err
+
+
+def test_recipe_and_false_positive_rate_are_the_auditors(case: Case, auditkit: Auditkit):
+    run = case.attack(
+        auditkit, "--train", case.folder / "train.npz", "--attack", "lira-online",
+        "--shadows", "4", "--fpr", "0.001",
+        "--recipe", "epochs=2", "learning_rate=0.005", "batch_size=32", "optimizer=sgd", "--json",
+    )  # fmt: skip
+    sizes = result(run)["details"]["sample_sizes"]
+    wanted = Recipe(epochs=2, learning_rate=0.005, batch_size=32, optimizer="sgd")
+    assert sizes["recipe"] == dataclasses.asdict(wanted) and sizes["recipe_given"]
+    assert "A false-positive rate of 0.001 needs 3000 unseen records" in run.err
 
 
 def _random_network(widths: tuple[int, int, int]) -> Network:

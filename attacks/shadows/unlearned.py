@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,13 +21,14 @@ from attacks.shadows.architecture import Architecture, as_architecture
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
 from attacks.shadows.training import Progress, trained_groups, training_arrays
-from attacks.shadows.work import announcement
+from attacks.shadows.work import announcement, duration
 from attacks.signals import rescaled_logit
 
 if TYPE_CHECKING:
     from attacks.shadows.evaluate import Layers
 
 LEAST_UNLEARNED = 2  # shadow models that unlearned a record, for a mean and a spread
+LONG = 10.0  # seconds of unlearning, of which an estimate is said
 QUERY_RECORDS = 1 << 16  # asked of an unlearned model at once
 
 
@@ -106,7 +108,7 @@ def unlearn_shadows(
     trained weights; more need fewer trained models. subjects: of the judged records, as for
     `unlearning_roles`; a model whose half of them has fewer records trains on more of the rest.
     as_given: the pool [P, ...] as `unlearn` takes and asks it, where x was prepared for training.
-    `progress` is called with (done, total), `say` with one line before the first.
+    `progress` is called with (done, total), `say` with lines on how much work it is.
     Memory holds one group of trained models and one unlearned model. The same arguments give the
     same result if `unlearn` does.
 
@@ -128,7 +130,7 @@ def unlearn_shadows(
     mask = np.concatenate([trained_on, rest], axis=1)
     if say is not None:
         line = announcement("shadow models", kind, features, labels, mask, recipe)
-        say(f"{line}; then {len(role)} times unlearned, {forget_size} records at once")
+        say(f"{line}; then {len(role)} times unlearned, up to {forget_size} records at once")
     signals = np.empty(role.shape, dtype=np.float32)
     count = _Count(progress, len(role))
     trained = trained_groups(kind, features, labels, mask, recipe, seed, count.trained)
@@ -140,6 +142,7 @@ def unlearn_shadows(
             kept = mask[number].copy()
             kept[:judged] &= role[row] != UNLEARNED
             forgotten = np.flatnonzero(role[row] == UNLEARNED)
+            begun = perf_counter()
             try:
                 predict = unlearn(
                     model,
@@ -152,6 +155,9 @@ def unlearn_shadows(
                 told = f"{type(error).__name__}: {error}"
                 raise ValueError(f"unlearning shadow model {number} failed: {told}") from error
             count.unlearned()
+            took = (perf_counter() - begun) * len(role)
+            if say is not None and row == 0 and took > LONG:
+                say(f"{len(role)} times unlearned: about {duration(took)}, an estimate")
     return UnlearnedShadows(signals, role, sets)
 
 
@@ -225,7 +231,8 @@ def unlearning_roles(
 def _forget_sets(sizes: NDArray[np.int64], room: int, sets: int) -> NDArray[np.int64]:
     """Return into which set each of some people goes, in this order, -1 for none; sizes: records.
 
-    Each goes into the first set that still has room for all their records.
+    Each goes into the set with the most room, if that holds all their records: where there are too
+    few people the sets are about equally short.
     """
     if (sizes == 1).all():
         place = np.arange(len(sizes)) // room
@@ -233,10 +240,10 @@ def _forget_sets(sizes: NDArray[np.int64], room: int, sets: int) -> NDArray[np.i
     left = np.full(sets, room)
     found = np.full(len(sizes), -1)
     for index, size in enumerate(sizes):
-        fitting = np.flatnonzero(left >= size)
-        if fitting.size:
-            found[index] = fitting[0]
-            left[fitting[0]] -= size
+        emptiest = int(left.argmax())
+        if left[emptiest] >= size:
+            found[index] = emptiest
+            left[emptiest] -= size
     return found
 
 

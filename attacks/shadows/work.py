@@ -50,7 +50,7 @@ def announcement(
     if note:
         line += f"; {note}, {left} to train"
     seconds = _estimated_seconds(architecture, x, y, member_mask, recipe, wanted, where)
-    return line if seconds is None else f"{line}; about {_duration(seconds)}, an estimate"
+    return line if seconds is None else f"{line}; about {duration(seconds)}, an estimate"
 
 
 def _estimated_seconds(
@@ -71,7 +71,7 @@ def _estimated_seconds(
     steps = batches_per_epoch(member_mask, recipe.batch_size)
     total = steps * recipe.epochs * len(groups)
     first = groups[:MOST_WORKERS]
-    if steps < PROBE_STEPS or total * PROBE_SHARE < PROBE_STEPS * len(first):
+    if not groups or steps < PROBE_STEPS or total * PROBE_SHARE < PROBE_STEPS * len(first):
         return None
     mask = np.zeros(member_mask.shape, dtype=np.bool_)
     mask[:, np.linspace(0, len(y) - 1, PROBE_STEPS * recipe.batch_size, dtype=np.int64)] = True
@@ -86,7 +86,8 @@ def _estimated_seconds(
     return total * (perf_counter() - times[0]) / (len(times) - 1)
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Return a time in words, as exact as an estimate can be."""
     if seconds < 90.0:
         return f"{seconds:.0f} s"
     return f"{seconds / 60.0:.0f} min" if seconds < 5400.0 else f"{seconds / 3600.0:.1f} h"

@@ -110,7 +110,8 @@ def test_all_records_of_a_person_have_one_role():
     ("size", "subjects", "message"),
     [
         (5, PEOPLE, "one person has 6 of the judged records, more than the 5 of the request"),
-        (11, np.arange(138) // 6, "do not fit together.*6 .*has 11|too few"),
+        (11, np.arange(138) // 6, "8 unlearned models with 11 record.* too few for 138"),
+        (10, [0] * 10 + [1] * 10 + [2], "would hold 1 records where the request has 10"),
         (6, np.arange(10), "subjects must have shape"),
     ],
 )

@@ -11,10 +11,10 @@ import numpy as np
 from attacks.arrays import BoolArray, Float32Array, IntArray
 from attacks.shadows.architecture import Architecture
 from attacks.shadows.device import chosen_device
-from attacks.shadows.groups import MOST_WORKERS, batches_per_epoch, group_slices
+from attacks.shadows.groups import batches_per_epoch, group_slices, workers_for
 from attacks.shadows.recipe import Recipe
 
-PROBE_STEPS = 8  # of one group
+PROBE_STEPS = 40  # of one group; the first quarter waits for memory and kernels
 PROBE_SHARE = 0.01  # of the whole training: a shorter one is not probed
 
 
@@ -66,24 +66,32 @@ def _estimated_seconds(
 
     The records of these steps come from everywhere: reading them is part of the work.
     """
+    import torch
+
     from attacks.shadows.training import trained_groups
 
+    if not groups:
+        return None
     steps = batches_per_epoch(member_mask, recipe.batch_size)
     total = steps * recipe.epochs * len(groups)
-    first = groups[:MOST_WORKERS]
-    if not groups or steps < PROBE_STEPS or total * PROBE_SHARE < PROBE_STEPS * len(first):
+    networks = max(rows.stop - rows.start for rows in groups)
+    beside = workers_for(architecture, recipe, networks, torch.get_num_threads())
+    first = groups[: beside if device == "cpu" else 1]
+    if total * PROBE_SHARE < PROBE_STEPS * len(first):
         return None
     mask = np.zeros(member_mask.shape, dtype=np.bool_)
-    mask[:, np.linspace(0, len(y) - 1, PROBE_STEPS * recipe.batch_size, dtype=np.int64)] = True
+    size = min(PROBE_STEPS * recipe.batch_size, int(member_mask.sum(axis=1).max()))
+    mask[:, np.linspace(0, len(y) - 1, size, dtype=np.int64)] = True
+    epochs = -(-PROBE_STEPS * recipe.batch_size // size)
     times: list[float] = []
     probe = trained_groups(
-        architecture, x, y, mask, replace(recipe, epochs=1), 0,
+        architecture, x, y, mask, replace(recipe, epochs=epochs), 0,
         lambda done, of: times.append(perf_counter()), groups=first, device=device,
     )  # fmt: skip
     for _, trained in probe:
         trained.parameters[:1].cpu()  # by then a GPU has done what it was told
-    # the first step also waits for memory and kernels
-    return total * (perf_counter() - times[0]) / (len(times) - 1)
+    start = len(times) // 4
+    return total * (perf_counter() - times[start]) / (len(times) - 1 - start)
 
 
 def duration(seconds: float) -> str:

@@ -19,10 +19,10 @@ Y = RNG.integers(0, 5, 3000)
 
 def test_a_long_training_is_announced_with_an_estimate_of_its_time():
     kind = as_architecture((40, 64, 5))
-    recipe = Recipe(epochs=15, batch_size=25)
+    recipe = Recipe(epochs=70, batch_size=25)
     mask = shadows.paired_masks(8, 3000, 0)
     said = announcement("references", kind, X, Y, mask, recipe, device="cpu")
-    assert said.startswith("8 references (40-64-5): 15 epochs on 1500 of 3000 records each; about ")
+    assert said.startswith("8 references (40-64-5): 70 epochs on 1500 of 3000 records each; about ")
     assert said.endswith(" s, an estimate")
     groups = shadows.group_slices(kind, recipe, 8, "cpu")
     seconds = work._estimated_seconds(kind, X, Y, mask, recipe, groups, "cpu")
@@ -30,7 +30,7 @@ def test_a_long_training_is_announced_with_an_estimate_of_its_time():
     for _ in shadows.trained_groups(kind, X, Y, mask, recipe, 0, device="cpu"):
         pass
     took = perf_counter() - begun
-    assert took / 8 < seconds < 8 * took + 1.0  # the machine may be busy with other things
+    assert took / 4 < seconds < 4 * took + 1.0  # the machine may be busy with other things
 
 
 def test_a_short_training_is_not_measured():
@@ -43,8 +43,15 @@ def test_a_short_training_is_not_measured():
     )
 
 
+def test_many_epochs_on_few_records_are_measured_too():
+    kind = as_architecture((40, 5))
+    mask = shadows.paired_masks(2, 30, 0)
+    said = announcement("shadow models", kind, X[:30], Y[:30], mask, Recipe(4100), device="cpu")
+    assert said.startswith("2 shadow models (40-5): 4100 epochs on 15 of 30 records each; about ")
+
+
 def test_the_estimate_changes_no_score():
-    options = {"shadows": 4, "recipe": Recipe(9, batch_size=10), "seed": 1, "device": "cpu"}
+    options = {"shadows": 4, "recipe": Recipe(30, batch_size=10), "seed": 1, "device": "cpu"}
     said = []
     told = shadows.train_shadows((40, 8, 5), X, Y, scored=50, say=said.append, **options)
     assert "an estimate" in said[0]

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
 Parts = dict[str, Any]  # values of JSON
 
-FORMAT = 1  # of the folder
+FORMAT = 2  # of the folder
 SHOWN_DIFFERENCES = 4
 ORDER = (
-    *("format", "architecture", "recipe", "seed", "records", "query"),
+    *("format", "architecture", "recipe", "seed", "records", "scored", "query"),
     *("versions", "code", "machine", "batches_per_epoch"),
 )
 
@@ -36,6 +36,7 @@ def fingerprint(
     recipe: Recipe,
     seed: int,
     pool: tuple[Float32Array, IntArray],
+    scored: int,
     query: tuple[Float32Array, IntArray] | None,
     batches: int,
     device: str,
@@ -43,7 +44,8 @@ def fingerprint(
 ) -> Parts:
     """Return everything but the masks that could change a score, as named JSON values.
 
-    pool, query: records float32 [N, d] with labels int64 [N]; batches: of an epoch; device: "cpu"
+    pool, query: records float32 [N, d] with labels int64 [N]; scored: of how many records at the
+    head of the pool signals are kept; batches: of an epoch; device: "cpu"
     or "cuda"; threaded: whether the number of threads may turn a rounding.
     """
     widths = architecture.widths
@@ -53,6 +55,7 @@ def fingerprint(
         "recipe": {name: _plain(value) for name, value in asdict(recipe).items()},
         "seed": int(seed),
         "records": _records(*pool),
+        "scored": int(scored),
         "query": None if query is None else _records(*query),
         "batches_per_epoch": int(batches),
         "machine": _machine(device, threaded),

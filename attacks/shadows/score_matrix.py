@@ -4,7 +4,7 @@ Shadow models take hours, so their scores are worth keeping, and a score that is
 nothing unless it is known what it was made with. The folder holds
 
     manifest.json   what the scores were made with, and which rows are done, with their digests
-    pool.float32    φ of the pool's records, float32 [K, N], little-endian, row by row
+    pool.float32    φ of the pool's first S records, float32 [K, S], little-endian, row by row
     query.float32   φ of the query records [K, M], when there are any
     members.bits    who trained on which record, bool [K, N], every row packed on its own
     lock            held by the process that works in the folder
@@ -68,12 +68,12 @@ class ScoreMatrixError(ValueError):
 class ScoreMatrix:
     """Scores of K shadow models in memory, to be filled group by group.
 
-    pool: φ float32 [K, N]. query: φ float32 [K, M], or None. missing: the groups still to be
+    pool: φ float32 [K, S]. query: φ float32 [K, M], or None. missing: the groups still to be
     trained. note: what was found already, in words.
     """
 
-    def __init__(self, shadows: int, records: int, query: int | None, groups: Sequence[slice]):
-        self.pool: Float32Array = np.empty((shadows, records), dtype=np.float32)
+    def __init__(self, shadows: int, scored: int, query: int | None, groups: Sequence[slice]):
+        self.pool: Float32Array = np.empty((shadows, scored), dtype=np.float32)
         self.query: Float32Array | None = (
             None if query is None else np.empty((shadows, query), dtype=np.float32)
         )
@@ -89,7 +89,7 @@ class ScoreMatrix:
 
 
 class StoredScores(NamedTuple):
-    """What `read_scores` finds: φ [K, N], bool [K, N], φ [K, M] or None, and the fingerprint."""
+    """What `read_scores` finds: φ [K, S], bool [K, S], φ [K, M] or None, and the fingerprint."""
 
     pool: Float32Array
     member_mask: BoolArray
@@ -129,8 +129,9 @@ def read_scores(folder: Path) -> StoredScores:
         try:
             made_with, done = _read_manifest(folder)
             k, n = made_with["shadows"]["count"], made_with["records"]["count"]
+            scored = made_with.get("scored", n)  # folders of the first format have all
             m = None if made_with["query"] is None else made_with["query"]["count"]
-            pool, query = _mapped(folder, k, n, m, "r")
+            pool, query = _mapped(folder, k, scored, m, "r")
             whole = {rows for rows in done if _digests(pool, query, slice(*rows)) == done[rows]}
             packed = np.fromfile(folder / MEMBERS, dtype=np.uint8).reshape(k, -(-n // 8))
         except (ValueError, FileNotFoundError) as error:
@@ -147,7 +148,7 @@ def read_scores(folder: Path) -> StoredScores:
     mask = np.unpackbits(packed, axis=1, count=n).astype(np.bool_)
     if masks_digest(mask) != made_with["shadows"]["masks"]:
         _refuse(folder, f"the {MEMBERS} it was made with", "others", "run the training again")
-    return StoredScores(pool, mask, query, made_with)
+    return StoredScores(pool, mask[:, :scored], query, made_with)
 
 
 class _Stored(ScoreMatrix):
@@ -162,7 +163,7 @@ class _Stored(ScoreMatrix):
         groups: Sequence[slice],
     ) -> None:
         self._folder = folder
-        self._shape: tuple[int, int, int | None] = (mask.shape[0], mask.shape[1], query)
+        self._shape: tuple[int, int, int | None] = (len(mask), int(parts["scored"]), query)
         rows = [(group.start, group.stop) for group in groups]
         own = {"count": len(mask), "masks": masks_digest(mask), "groups": rows}
         self._made_with: Parts = json.loads(encode({**parts, "shadows": own}))

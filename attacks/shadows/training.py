@@ -24,6 +24,7 @@ from attacks.shadows.groups import batches_per_epoch, group_slices, workers_for
 from attacks.shadows.masks import paired_masks
 from attacks.shadows.recipe import Recipe
 from attacks.shadows.score_matrix import ScoreMatrix, stored_matrix
+from attacks.shadows.work import announcement
 
 if TYPE_CHECKING:
     from attacks.shadows.ensemble import Ensemble
@@ -37,9 +38,10 @@ SIGNAL_FLOATS = 1 << 24  # signals of a group that are taken at once: 64 MB
 class Shadows:
     """Signals of shadow models, as the attacks read them.
 
-    pool: φ float32 [K, N] of the records of the pool; in a file and read-only when the scores are
-    kept in a folder. member_mask: bool [K, N], whether shadow k
-    trained on record n. query: φ float32 [K, M] of records no shadow trained on, None without them.
+    pool: φ float32 [K, S] of the records of the pool, all or the first S that were to be scored; in
+    a file and read-only when the scores are kept in a folder. member_mask: bool [K, S], whether
+    shadow k trained on record n. query: φ float32 [K, M] of records no shadow trained on, None
+    without them.
     """
 
     pool: Float32Array
@@ -59,6 +61,7 @@ def train_shadows(
     recipe: Recipe | None = None,
     seed: int = 0,
     member_mask: BoolArray | None = None,
+    scored: int | None = None,
     query: tuple[NDArray[Any], ArrayLike] | None = None,
     progress: Progress | None = None,
     device: str | None = None,
@@ -68,9 +71,11 @@ def train_shadows(
     """Train shadow models on halves of the pool and return their φ on pool and query records.
 
     Architecture, or widths (inputs, hidden..., classes) of a fully connected one; x [N, ...],
-    reshaped to its input, y int [N]; member_mask bool [K, N] replaces the paired halves; query a
-    pair of records and labels outside the pool. `progress` is called with (done, total) batches,
-    `say` with one line before the first. device: "cpu" or "cuda", None for a GPU when there is one.
+    reshaped to its input, y int [N]; member_mask bool [K, N] replaces the paired halves; scored:
+    signals are taken of so many records at the head of the pool, the others only train, all when
+    None; query a pair of records and labels outside the pool. `progress` is called with (done,
+    total) batches, `say` with one line before the first, which holds a time that was estimated from
+    a few steps. device: "cpu" or "cuda", None for a GPU when there is one.
     The same arguments give the same result on the same machine. cache: a folder that keeps the
     scores, see `score_matrix`: a run that ended early goes on from it, one for more shadow models
     starts from it where it can, and the signals come back as memory-mapped files. Raises ValueError
@@ -86,22 +91,28 @@ def train_shadows(
         mask = np.asarray(member_mask, dtype=np.bool_)
     if mask.shape != (shadows, len(labels)):
         raise ValueError(f"member_mask must be {(shadows, len(labels))}, found {mask.shape}")
+    head = len(labels) if scored is None else int(scored)
+    if not 1 <= head <= len(labels):
+        raise ValueError(f"scored must lie in 1..{len(labels)}, found {head}")
     where = chosen_device(device)
     groups = group_slices(kind, recipe, shadows, where)
-    with _matrix(kind, recipe, seed, where, (features, labels), other, mask, groups, cache) as held:
+    pool_of = (features, labels)
+    with _matrix(kind, recipe, seed, where, pool_of, head, other, mask, groups, cache) as held:
         if say is not None:
-            say(_announcement(kind, recipe, mask, held))
+            what = "shadow models"
+            missing = held.missing
+            say(announcement(what, kind, *pool_of, mask, recipe, missing, held.note, device=where))
         finished = trained_groups(
             kind, features, labels, mask, recipe, seed, progress, groups=held.missing, device=where
         )
         with closing(finished):
             for rows, trained in finished:
-                _take(trained, held.pool[rows], features, labels)
+                _take(trained, held.pool[rows], features[:head], labels[:head])
                 if held.query is not None and other is not None:
                     _take(trained, held.query[rows], *other)
                 held.keep(rows)
         pool, outside = held.result()
-    return Shadows(pool, mask, outside, kind, recipe, seed)
+    return Shadows(pool, mask[:, :head], outside, kind, recipe, seed)
 
 
 def _matrix(
@@ -110,6 +121,7 @@ def _matrix(
     seed: int,
     device: str,
     pool: tuple[Float32Array, IntArray],
+    scored: int,
     query: tuple[Float32Array, IntArray] | None,
     mask: BoolArray,
     groups: Sequence[slice],
@@ -118,11 +130,11 @@ def _matrix(
     """Return where the scores go: memory, or the folder."""
     more = None if query is None else len(query[1])
     if cache is None:
-        return nullcontext(ScoreMatrix(mask.shape[0], mask.shape[1], more, groups))
+        return nullcontext(ScoreMatrix(mask.shape[0], scored, more, groups))
     batches = batches_per_epoch(mask, recipe.batch_size)
     # of several groups each is trained on one thread, whatever the number of cores
     alone = device == "cpu" and len(groups) == 1
-    parts = fingerprint(architecture, recipe, seed, pool, query, batches, device, alone)
+    parts = fingerprint(architecture, recipe, seed, pool, scored, query, batches, device, alone)
     return stored_matrix(cache, parts, mask, more, groups)
 
 
@@ -132,21 +144,6 @@ def _take(trained: Ensemble, out: Float32Array, x: Float32Array, y: IntArray) ->
     for start in range(0, len(y), step):
         part = slice(start, start + step)
         out[:, part] = trained.signals(x[part], y[part])
-
-
-def _announcement(
-    architecture: Architecture, recipe: Recipe, mask: BoolArray, held: ScoreMatrix
-) -> str:
-    """Return in one line what is about to be trained."""
-    k, n = mask.shape
-    widths = architecture.widths
-    kind = "convolutional" if widths is None else "-".join(map(str, widths))
-    left = sum(rows.stop - rows.start for rows in held.missing)
-    note = f"; {held.note}, {left} to train" if held.note else ""
-    return (
-        f"{k} shadow models ({kind}): {recipe.epochs} epochs on {round(mask.sum() / k)} of {n} "
-        f"records each{note}"
-    )
 
 
 def trained_groups(

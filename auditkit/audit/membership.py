@@ -21,6 +21,7 @@ from attacks.decision.cohort import AttackScores, CohortPlan, CohortVerdict, dec
 from attacks.decision.comparability import Comparability, compare_groups
 from attacks.decision.planning import SMALL_REQUEST
 from attacks.shadows import UnlearnedShadows
+from attacks.signals import rescaled_logit
 from attacks.statistics.auc import AucEstimate
 from auditkit.audit import membership_charts, membership_control, membership_tables
 from auditkit.audit.exposure_checks import (
@@ -53,7 +54,7 @@ from auditkit.audit.shadow_run import (
     architecture_of,
     train_shadow_run,
 )
-from auditkit.audit.unlearned_run import train_unlearned_run
+from auditkit.audit.unlearned_run import train_unlearned_run, unlike_the_audited
 from auditkit.certificate.submission import Submission, load_submission
 from auditkit.certificate.verify import own_records
 from auditkit.errors import callers_own
@@ -211,7 +212,9 @@ def attack_submission(
         groups.outputs, groups.y, len(forget), comparability, judged.classes, plan.alpha
     )
     silenced = _silenced(after, referred, judged, doubted)
-    weak = {} if exposed is None else _weak(after, exposed.unfit)
+    unlike = _unlike(groups, unlearned)
+    weak = {} if exposed is None else _weak(after, exposed.unfit, "shadows")
+    weak |= _weak(after, unlike, "unlearned_shadows")
     cohort = _cohort(plan, after, comparability, small, exposed, silenced, weak)
     for name in names:
         if name in skipped:
@@ -259,6 +262,7 @@ def attack_submission(
             **sizes(judged),
             "shadows": 0 if shadow_run is None else shadow_run.shadows,
             "unlearned_shadows": 0 if unlearned is None else len(unlearned.role),
+            "unlearned_shadows_doubted": unlike or "no",
             "references": len(referred.models),
             "retrained": referred.retrained,
             "references_doubted": "; ".join(doubted) or referred.why_none or "no",
@@ -297,11 +301,23 @@ def _silenced(
     return dict.fromkeys(after, why)
 
 
-def _weak(after: dict[str, AttackScores], why: str) -> dict[str, str]:
-    """Return which attacks rest on shadow models unlike the audited one, and why that is known."""
+def _weak(after: dict[str, AttackScores], why: str, models: str) -> dict[str, str]:
+    """Return which attacks rest on shadow models unlike the audited one, and why that is known.
+
+    models: what they need has this in its name; unlearned shadow models are shadow models, too.
+    """
     if not why:
         return {}
-    return {n: why for n in after if any("shadows" in need for need in attacks.REGISTRY[n].needs)}
+    return {n: why for n in after if any(models in need for need in attacks.REGISTRY[n].needs)}
+
+
+def _unlike(groups: Groups, unlearned: UnlearnedShadows | None) -> str:
+    """Return why unlearned shadow models are not like the delivered network, empty if they are."""
+    if unlearned is None:
+        return ""
+    n = len(groups.forget)
+    phi = rescaled_logit(groups.outputs["after"][n:], groups.y[n:])
+    return unlike_the_audited(unlearned, n, phi)
 
 
 class Groups:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import auditkit
-from auditkit.audit.shadow_run import dense_widths
+from auditkit.audit.shadow_network import dense_widths, described
 from auditkit.audit.verdict import verdict
 from auditkit.certificate.history import active_records, history_rows
 from auditkit.certificate.identity import keyed_bytes
@@ -135,6 +135,9 @@ def architecture(network: Network) -> str:
     widths = dense_widths(network)
     if widths is not None:
         return "-".join(map(str, widths)) + ", fully connected, ReLU"
+    layers = described(network)
+    if layers is not None:
+        return f"{'×'.join(map(str, network.input_shape))}: {layers}"
     names = [type(node.operator).__name__ for node in network.nodes]
     return " · ".join(names if len(names) <= 12 else [*names[:11], f"… {len(names) - 11} more"])
 

@@ -13,11 +13,19 @@ from numpy.typing import NDArray
 from attacks.decision.comparability import Comparability
 from attacks.decision.references import knows_class, reference_doubts, same_networks
 from attacks.shadows import Recipe, forward, trained_groups
-from attacks.shadows.architecture import as_architecture
+from attacks.shadows.architecture import Architecture
+from attacks.shadows.evaluate import Layers
 from attacks.shadows.training import training_arrays
+from attacks.shadows.work import announcement
 from attacks.signals import rescaled_logit
-from auditkit.audit.membership_input import contents
-from auditkit.audit.shadow_run import dense_widths
+from auditkit.audit.shadow_cache import speech
+from auditkit.audit.shadow_masks import others
+from auditkit.audit.shadow_network import (
+    UNTRAINABLE,
+    Reading,
+    architecture_of,
+    read_for_training,
+)
 from auditkit.errors import UsageError
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
@@ -119,20 +127,27 @@ def _retrained(
     seed: int,
     progress: Progress | None,
 ) -> list[Model] | str:
-    widths = dense_widths(network)
-    if widths is None:
-        return "references are retrained for fully connected networks only"
-    wanted, rows = set(contents(forget)), contents(train)
-    if not wanted <= set(rows):
+    kind = architecture_of(network)
+    if kind is None:
+        return UNTRAINABLE.replace("shadow models", "references")
+    keep = others(train, forget)
+    if keep is None:
         return "not all forgotten records are among the training records (--train)"
-    keep = np.array([row not in wanted for row in rows])
-    if not keep.any():
+    if not keep.size:
         return "nothing is left of the training records to retrain on"
-    kind = as_architecture(widths)
-    x, y = training_arrays(kind, train.x[keep].reshape(int(keep.sum()), -1), train.y[keep])
+    read, reading = read_for_training(network, (train.x[keep],))
+    x, y = training_arrays(kind, read, train.y[keep])
     mask = np.ones((count, len(y)), dtype=np.bool_)
+    say = speech(progress)
+    if say is not None:
+        say(announcement("references", kind, x, y, mask, recipe))
     start = int(np.random.default_rng([seed, 66]).integers(1 << 31))
     models: list[Model] = []
     for rows_of, trained in trained_groups(kind, x, y, mask, recipe, start, progress):
-        models += [partial(forward, trained.layers(k)) for k in range(rows_of.stop - rows_of.start)]
+        networks = range(rows_of.stop - rows_of.start)
+        models += [partial(_answer, trained.layers(k), kind, reading) for k in networks]
     return models
+
+
+def _answer(layers: Layers, kind: Architecture, reading: Reading, x: NDArray[Any]) -> NDArray[Any]:
+    return forward(layers, reading(x), kind)

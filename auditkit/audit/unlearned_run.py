@@ -13,11 +13,12 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
+from attacks.arrays import NEVER
+from attacks.decision.calibration import shadow_calibration
 from attacks.interface import Predict
 from attacks.shadows import (
-    Architecture,
     Labelled,
     Recipe,
     Trained,
@@ -25,22 +26,19 @@ from attacks.shadows import (
     UnlearnedShadows,
     unlearn_shadows,
 )
-from attacks.shadows import architecture as kinds
 from attacks.shadows.unlearned import rows_needed
-from auditkit.audit.shadow_run import MOST_IN_POOL, _others, dense_widths
+from auditkit.audit.shadow_cache import speech
+from auditkit.audit.shadow_masks import others, units
+from auditkit.audit.shadow_network import (
+    UNTRAINABLE,
+    Reading,
+    architecture_of,
+    as_network,
+    read_for_training,
+)
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits
-from auditkit.network.graph import (
-    AveragePool,
-    Convolution,
-    Dense,
-    MaxPool,
-    Network,
-    Node,
-    Operator,
-    Relu,
-    Reshape,
-)
+from auditkit.network.graph import Network
 from auditkit.network.scale import typical_activation
 from auditkit.parallel import single_products
 from auditkit.patch.explicit import ExplicitPatch
@@ -52,7 +50,8 @@ from auditkit.records import Records
 Progress = Callable[[int, int], None]
 
 TIMES = 4  # that each judged record is unlearned at the least
-KEPT_OUT = 10  # one in so many of the other records is left to methods that want unseen ones
+KEPT_OUT = 10  # one in so many of the other records is left to methods that want unseen ones,
+MOST_KEPT_OUT = 200  # and no more than it takes for a mean: the others are wanted for training
 MOST_SHADOWS = 64
 MOST_UNLEARNED = 256  # models; a patch at points takes 0.1 to 0.5 s
 MOST_OF_REGIONS = 32  # where a patch is proved on whole regions and takes 3 to 15 s
@@ -73,12 +72,13 @@ def train_unlearned_run(
     """Return unlearned shadow models' φ of forgotten, then unseen records; else None and why not.
 
     Forget sets are as large as the request and drawn from both groups, as many of them a shadow
-    model as it takes to unlearn every record `TIMES` times. Other training records make a shadow
-    model's training set as large as the audited model's, where there are enough.
+    model as it takes to unlearn every record `TIMES` times; a person's records stay together. Other
+    training records make a shadow model's training set as large as the audited model's, where there
+    are enough.
     """
-    widths = dense_widths(submission.network)
-    if widths is None:
-        return None, "shadow models are trained for fully connected networks only"
+    kind = architecture_of(submission.network)
+    if kind is None:
+        return None, UNTRAINABLE
     settings = submission.certificate.settings
     if settings.scope is Scope.CLASS:
         return None, "a request for a whole class has no forget sets drawn at random"
@@ -104,41 +104,44 @@ def train_unlearned_run(
             f"to unlearn each of {judged} records {TIMES} times, {len(forget)} at once, takes "
             f"{models * sets} unlearned models, more than {most}: give fewer unseen records"
         )
-    rest = _others(train, forget)
+    rest = others(train, forget)
     if rest is None:
         return None, "not all forgotten records are among the training records (--train)"
-    places = max(0, MOST_IN_POOL - judged)
-    rest = np.sort(np.random.default_rng([seed, 64]).permutation(rest)[:places])
     x = np.concatenate([forget.x, holdout.x, train.x[rest]])
     y = np.concatenate([forget.y, holdout.y, train.y[rest]])
-    kept_out = -(-len(rest) // KEPT_OUT)
+    read, reading = read_for_training(submission.network, (x,))
+    kept_out = min(-(-len(rest) // KEPT_OUT), MOST_KEPT_OUT)
     try:
         made = unlearn_shadows(
-            widths,
-            x.reshape(len(x), -1),
+            kind,
+            read,
             y,
-            METHODS[method](submission),
+            METHODS[method](submission, reading),
             rest_size=max(0, min(len(train) - judged // 2, len(rest) - kept_out)),
             judged=judged,
+            subjects=units((forget, holdout)),
+            as_given=x,
             forget_size=len(forget),
             shadows=models,
             sets=sets,
             recipe=recipe,
             seed=seed,
             progress=progress,
+            say=speech(progress),
         )
     except ValueError as error:
         return None, str(error)
     return made, ""
 
 
-def patch_again(submission: Submission) -> Unlearn:
+def patch_again(submission: Submission, reading: Reading | None = None) -> Unlearn:
     """Return the submission's way of patching, as a method for any network.
 
     Its settings are those of the certificate as resolved. `neutralise` answers with the mean logits
     of records that the network did not see; `reference` with those of the shadow model that trained
     on the other half of the judged records. A patch in explicit form is made as patterns, whose
-    gates are open at the same records.
+    gates are open at the same records. reading: how the shadow models read records, as they are
+    when None; the patch is made for the network that takes them as they are.
     """
     settings = submission.certificate.settings
     if isinstance(submission.patch, ExplicitPatch):
@@ -148,14 +151,15 @@ def patch_again(submission: Submission) -> Unlearn:
     def unlearn(
         trained: Trained, forgotten: Labelled, retained: Labelled, unseen: Labelled
     ) -> Predict:
-        network = as_network(trained.architecture, trained.layers, dtype)
+        network = as_network(trained.architecture, trained.layers, dtype, reading)
 
         def shaped(x: NDArray[Any]) -> NDArray[Any]:
             return x.reshape(len(x), *network.input_shape).astype(dtype)
 
         domain = settings.domain
         resolved = settings.resolved(typical_activation(network, domain.lower, domain.upper))
-        targets = _targets(resolved, network, trained, shaped(forgotten.x), shaped(unseen.x))
+        other = as_network(trained.architecture, trained.complement, dtype, reading)
+        targets = _targets(resolved, network, other, shaped(forgotten.x), shaped(unseen.x))
         with single_products():
             request = Request(shaped(forgotten.x), forgotten.y)
             made = make_patch(network, request, resolved, targets=targets)
@@ -168,7 +172,7 @@ def patch_again(submission: Submission) -> Unlearn:
 def _targets(
     settings: Settings,
     network: Network,
-    trained: Trained,
+    other: Network,
     forgotten: NDArray[Any],
     unseen: NDArray[Any],
 ) -> NDArray[np.float64] | None:
@@ -176,37 +180,25 @@ def _targets(
     if settings.spec is Spec.REDIRECT:
         return None
     if settings.spec is Spec.REFERENCE:
-        other = as_network(trained.architecture, trained.complement, network.dtype)
         return logits(other, forgotten.astype(np.float64))
     if not len(unseen):
         raise ValueError("neutralise needs training records that are not to be forgotten")
     return np.asarray(logits(network, unseen.astype(np.float64)).mean(axis=0))
 
 
-METHODS: Mapping[str, Callable[[Submission], Unlearn]] = MappingProxyType({"patch": patch_again})
+METHODS: Mapping[str, Callable[[Submission, Reading], Unlearn]] = MappingProxyType(
+    {"patch": patch_again}
+)
 """By name, how a submission of this kind unlearns; what is not here cannot be shadowed."""
 
 
-def as_network(architecture: Architecture, layers: Any, dtype: np.dtype[Any]) -> Network:
-    """Return a trained shadow model as a network; layers are (weight, bias) of those that have."""
-    weights = iter(layers)
-    nodes: list[Node] = []
-    for layer, after in zip(architecture.layers, architecture.shapes[1:], strict=True):
-        operator: Operator
-        match layer:
-            case kinds.Relu():
-                operator = Relu()
-            case kinds.Flatten():
-                operator = Reshape(after)
-            case kinds.Dense():
-                weight, bias = next(weights)
-                operator = Dense(weight.astype(dtype), bias.astype(dtype))
-            case kinds.Conv():
-                weight, bias = next(weights)
-                pads = (*layer.padding, *layer.padding)
-                operator = Convolution(weight.astype(dtype), bias.astype(dtype), layer.stride, pads)
-            case kinds.Pool():
-                pool = MaxPool if layer.kind == "max" else AveragePool
-                operator = pool(layer.kernel, layer.stride)
-        nodes.append(Node(operator, (len(nodes),)))
-    return Network(architecture.input_shape, tuple(nodes), dtype)
+def unlike_the_audited(made: UnlearnedShadows, forgotten: int, unseen: ArrayLike) -> str:
+    """Return why nothing that these shadow models miss counts, empty when it does.
+
+    unseen: φ of the delivered network on the unseen records, which follow the `forgotten` ones in
+    `made`. To these the delivered network is one more unlearned model that never saw them. The
+    forget sets of one model are not independent: its first stands for it.
+    """
+    signals, role = made.signals[:: made.sets, forgotten:], made.role[:: made.sets, forgotten:]
+    found = shadow_calibration(unseen, signals, role != NEVER)
+    return "" if found.calibrated else f"unlearned shadow models: {found.reason}"

@@ -116,6 +116,31 @@ def test_files_are_what_they_are_said_to_be(kept):
     assert read.member_mask.dtype == np.bool_ and read.made_with["recipe"]["epochs"] == 2
 
 
+def test_records_that_only_train_take_no_room(kept, tmp_path, monkeypatch):
+    folder = tmp_path / "scores"
+
+    def interrupt(done, total):
+        if done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(folder, scored=12, progress=interrupt)
+    trained = trained_groups_in(monkeypatch)
+    found = train(folder, scored=12)
+    assert 1 <= len(trained) < 3
+    everything, again = shadows.read_scores(kept), train(scored=12)
+    for scores in (found, shadows.read_scores(folder), again):
+        np.testing.assert_array_equal(scores.pool, again.pool)
+        # other records in a block may turn a rounding
+        np.testing.assert_allclose(scores.pool, everything.pool[:, :12], rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(scores.member_mask, everything.member_mask[:, :12])
+        np.testing.assert_array_equal(scores.query, everything.query)
+    assert (folder / POOL).stat().st_size == 4 * 6 * 12
+    for wrong in (0, 38):
+        with pytest.raises(ValueError, match=f"scored must lie in 1..37, found {wrong}"):
+            train(scored=wrong)
+
+
 def test_convolutional_networks_too(tmp_path, monkeypatch):
     image = Architecture((1, 6, 6), (Conv(3), Relu(), Pool("max"), Flatten(), Dense(3)))
     run = {"architecture": image, "x": RNG.random((37, 1, 6, 6)), "query": None, "shadows": 4}
@@ -221,6 +246,7 @@ MISMATCHES = {
     "fewer records": ({"x": X[:30], "y": Y[:30]}, ["records.count 30", "records.count 37"]),
     "query": ({"query": (X[1:5], Y[1:5])}, ["query.sha256 "]),
     "no query": ({"query": None}, ["query.count none", "found query.count 4"]),
+    "scored": ({"scored": 30}, ["scored 30", "found scored 37"]),
     "masks": ({"member_mask": MASK}, ["the same masks of the first 6", "found other masks"]),
     "fewer shadows": ({"shadows": 4}, ["at most 4 shadow models", "scores of 6"]),
 }

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from attacks import Recipe, ruli, shadows, signals, u_lira
+from attacks.shadows import unlearned
 from attacks.shadows.unlearned import rows_needed, unlearn_shadows, unlearning_roles
 from attacks.statistics import auc_estimate
 
@@ -51,7 +52,8 @@ def small(unlearn, **more):
     arguments = {
         "judged": 12, "forget_size": 3, "shadows": 12, "recipe": Recipe(1, 0.01, 8), "seed": 3,
     } | more  # fmt: skip
-    return unlearn_shadows((20, 4), X[:20], Y[:20], unlearn, **arguments)
+    x, y = arguments.pop("x", X[:20]), arguments.pop("y", Y[:20])
+    return unlearn_shadows((20, 4), x, y, unlearn, **arguments)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +87,78 @@ def test_roles_refuse(arguments, message):
     with pytest.raises(ValueError, match=message):
         unlearning_roles(*arguments)
     assert rows_needed(400, 5, 2) == 160
+
+
+PEOPLE = np.repeat(np.arange(45), np.tile([1, 2, 6], 15))  # 45 people with 135 records
+
+
+def test_all_records_of_a_person_have_one_role():
+    role = unlearning_roles(16, 135, 20, seed=4, sets=3, subjects=PEOPLE)
+    for person in range(45):
+        own = role[:, np.isin(PEOPLE, person)]
+        assert (own == own[:, :1]).all()
+    size = (role == 1).sum(axis=1)
+    assert size.max() <= 20 and size.min() >= 10
+    assert (role == 1).sum(axis=0).min() >= 2
+    np.testing.assert_array_equal((role == 0).sum(axis=0), 24)
+    assert (role == 1).reshape(16, 3, 135).sum(axis=1).max() == 1
+    by_name = unlearning_roles(16, 135, 20, seed=4, sets=3, subjects=[f"{p:02}" for p in PEOPLE])
+    np.testing.assert_array_equal(role, by_name)
+
+
+@pytest.mark.parametrize(
+    ("size", "subjects", "message"),
+    [
+        (5, PEOPLE, "one person has 6 of the judged records, more than the 5 of the request"),
+        (11, np.arange(138) // 6, "8 unlearned models with 11 record.* too few for 138"),
+        (10, [0] * 10 + [1] * 10 + [2], "would hold 1 records where the request has 10"),
+        (6, np.arange(10), "subjects must have shape"),
+    ],
+)
+def test_people_that_no_forget_set_holds_are_refused(size, subjects, message):
+    count = len(subjects) if len(subjects) > 10 else 135
+    with pytest.raises(ValueError, match=message):
+        unlearning_roles(8, count, size, seed=0, subjects=subjects)
+
+
+def test_models_train_on_as_many_records_whoever_they_got():
+    sizes = []
+
+    def spy(trained, forgotten, retained, unseen):
+        sizes.append(len(forgotten) + len(retained))
+        return nothing(trained, forgotten, retained, unseen)
+
+    small(
+        spy, judged=20, forget_size=6, shadows=12, rest_size=20, x=X[:60], y=Y[:60],
+        subjects=np.repeat(np.arange(8), [6, 1, 1, 4, 3, 2, 2, 1]),
+    )  # fmt: skip
+    assert set(sizes) == {30}
+
+
+def test_the_method_is_given_records_as_they_are():
+    given = X[:20].reshape(20, 4, 5) * 255.0
+
+    def spy(trained, forgotten, retained, unseen):
+        for part in (forgotten, retained, unseen):
+            assert part.x.shape[1:] == (4, 5) and part.x.max() > 100.0
+        return lambda x: shadows.forward(trained.layers, x.reshape(len(x), 20) / 255.0)
+
+    found = small(spy, as_given=given)
+    np.testing.assert_allclose(found.signals, small(nothing).signals, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="as_given must hold 20 records as x, found 19"):
+        small(spy, as_given=given[:19])
+
+
+def test_the_work_is_said_first(monkeypatch):
+    said = []
+    small(nothing, say=said.append)
+    assert said == [
+        "12 shadow models (20-4): 1 epochs on 10 of 20 records each; then 12 times unlearned, "
+        "up to 3 records at once"
+    ]
+    monkeypatch.setattr(unlearned, "LONG", 0.0)
+    small(nothing, say=said.append)
+    assert said[2].startswith("12 times unlearned: about 0 s, an estimate")
 
 
 def test_the_method_is_given_its_own_data_and_no_other():

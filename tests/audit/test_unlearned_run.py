@@ -12,7 +12,8 @@ from attacks import shadows, signals
 from attacks.shadows import architecture as kinds
 from auditkit.audit import unlearned_run
 from auditkit.audit.membership import AttackPlan, Membership, attack_submission
-from auditkit.audit.unlearned_run import as_network, patch_again, train_unlearned_run
+from auditkit.audit.shadow_network import as_network
+from auditkit.audit.unlearned_run import patch_again, train_unlearned_run
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits
 from auditkit.records import Records, read_records
@@ -173,7 +174,7 @@ def test_a_class_request_has_no_random_forget_sets(redirected: Submission, world
 def test_a_method_that_fails_is_a_reason(
     redirected: Submission, world: World, monkeypatch: pytest.MonkeyPatch
 ):
-    def broken(submission: Submission):
+    def broken(submission: Submission, reading: object):
         def unlearn(trained, forgotten, retained, unseen):
             raise FloatingPointError("diverged")
 
@@ -232,7 +233,7 @@ def test_the_signal_is_that_of_the_judged_records(redirected: Submission, world:
     kept: dict[int, np.ndarray] = {}
     plain = patch_again(redirected)
 
-    def spy(submission: Submission):
+    def spy(submission: Submission, reading: object):
         def unlearn(trained, forgotten, retained, unseen):
             kept.setdefault(trained.number, trained.layers)
             return plain(trained, forgotten, retained, unseen)

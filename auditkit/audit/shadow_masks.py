@@ -10,6 +10,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from attacks.shadows import paired_masks
+from auditkit.audit.membership_input import contents
 from auditkit.records import Name, Records
 
 Units = NDArray[np.int64]
@@ -27,7 +28,7 @@ def units(groups: Sequence[Records]) -> Units:
     columns: list[int] = []
     first = 0
     for group in groups:
-        names: list[tuple[str, Name | bytes]] = [("x", row.tobytes()) for row in group.x]
+        names: list[tuple[str, Name | bytes]] = [("x", row) for row in contents(group)]
         for place, name in enumerate(names):
             rows.append(first + place)
             columns.append(count + numbers.setdefault(name, len(numbers)))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from attacks.shadows import Recipe, train_shadows
 from attacks.shadows import architecture as learned
 from attacks.shadows.architecture import Architecture
+from auditkit.audit.membership_input import contents
 from auditkit.audit.shadow_cache import own_folder, speech
 from auditkit.audit.shadow_masks import shadow_masks, units
 from auditkit.network.graph import (
@@ -203,8 +204,7 @@ def _scaled(x: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _others(train: Records, forget: Records) -> NDArray[np.int64] | None:
     """Return the training records that are not to be forgotten; None when some are missing."""
-    wanted = {row.tobytes() for row in forget.x}
-    rows = [row.tobytes() for row in train.x]
+    wanted, rows = set(contents(forget)), contents(train)
     if not wanted <= set(rows):
         return None
     return np.array([i for i, row in enumerate(rows) if row not in wanted], dtype=np.int64)

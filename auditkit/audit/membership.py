@@ -61,6 +61,7 @@ from auditkit.errors import callers_own
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.read import load_network
+from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Result, not_run
 from auditkit.threats.observe import delivered
@@ -213,7 +214,8 @@ def attack_submission(
     )
     silenced = _silenced(after, referred, judged, doubted)
     weak = {} if exposed is None else _weak(after, exposed.unfit)
-    cohort = _cohort(plan, after, comparability, small, exposed, silenced, weak, failed)
+    unsure = _unsure(submission, after)
+    cohort = _cohort(plan, after, comparability, small, exposed, silenced, weak, failed, unsure)
     for name in names:
         if name in skipped:
             reason = no_shadows if "shadows" in skipped[name] and no_shadows else skipped[name]
@@ -227,7 +229,7 @@ def attack_submission(
             checks.append(undecided_check(name, before[name], after[name], len(forget)))
         else:
             assert cohort is not None
-            why = silenced.get(name, "") or weak.get(name, "")
+            why = silenced.get(name, "") or weak.get(name, "") or unsure.get(name, "")
             checks.append(cohort_check(name, cohort, before[name], after[name], plan, why))
     if cohort is not None:
         checks.append(together_check(cohort, plan))
@@ -281,6 +283,12 @@ OTHERS_OF_CLASS = (
 )
 
 
+ANOTHER = (
+    "the patch answers forgotten records as a reference network, the others as the original one, "
+    "and a network of fewer training records is less sure of what it never saw"
+)
+
+
 def _silenced(
     after: dict[str, AttackScores], references: References, judged: Judged, doubted: tuple[str, ...]
 ) -> dict[str, str]:
@@ -301,6 +309,19 @@ def _weak(after: dict[str, AttackScores], why: str) -> dict[str, str]:
     if not why:
         return {}
     return {n: why for n in after if any("shadows" in need for need in attacks.REGISTRY[n].needs)}
+
+
+def _unsure(submission: Submission, after: dict[str, AttackScores]) -> dict[str, str]:
+    """Return which attacks find honest patches over-forgotten, and why.
+
+    Measured on digits: outputs of a network retrained without 200 of 900 records, at these alone,
+    had an AUC of 0.35 by LiRA offline, Attack-R and IAM, 0.45 by the loss. Shadow models that were
+    unlearned by the same method are no such attacks.
+    """
+    if submission.certificate.settings.spec is not Spec.REFERENCE:
+        return {}
+    needs = {name: attacks.REGISTRY[name].needs for name in after}
+    return {name: ANOTHER for name in after if "unlearned_shadows" not in needs[name]}
 
 
 class Groups:
@@ -557,6 +578,7 @@ def _cohort(
     silenced: dict[str, str],
     weak: dict[str, str],
     failed: set[str],
+    unsure: dict[str, str],
 ) -> CohortVerdict | None:
     judged = [s for name, s in after.items() if name not in TELLS_REQUESTS]
     if small or not judged:
@@ -576,6 +598,7 @@ def _cohort(
         exposed_people=0 if exposed is None else exposed.people,
         silenced=silenced,
         not_for_pass=weak,
+        may_be_unsure=unsure,
     )
 
 

@@ -15,6 +15,7 @@ from auditkit.audit.membership import AttackPlan, Groups, Membership, attack_sub
 from auditkit.audit.score_audit import attack_scores
 from auditkit.audit.shadow_masks import units
 from auditkit.certificate.submission import Submission
+from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, overall
 from tests.certificate.conftest import World, small_world
@@ -62,9 +63,7 @@ def test_an_attack_that_could_run_and_did_not_stands_in_the_way(
     assert not check(found, "lira-online").required
     assert (
         "margin"
-        in membership._cohort(  # noqa: SLF001
-            AttackPlan(), *_passing(), False, None, {}, {}, {"margin"}
-        ).reason
+        in membership._cohort(AttackPlan(), *_passing(), False, None, {}, {}, {"margin"}, {}).reason
     )
 
 
@@ -72,8 +71,8 @@ def _passing() -> tuple[object, object]:
     rng = np.random.default_rng(0)
     scores = membership.AttackScores("loss", rng.normal(size=600), rng.normal(size=5000))
     comparable = membership.Comparability(True, "", 0.05, ())
-    good = membership._cohort(  # noqa: SLF001
-        AttackPlan(), {"loss": scores}, comparable, False, None, {}, {}, set()
+    good = membership._cohort(
+        AttackPlan(), {"loss": scores}, comparable, False, None, {}, {}, set(), {}
     )
     assert good is not None and good.verdict == "pass"
     return {"loss": scores}, comparable
@@ -163,3 +162,18 @@ def test_scores_without_an_attack_that_their_logits_allow_never_pass(
     found = attack_scores(path)
     assert found.outcome is Outcome.INCONCLUSIVE
     assert "planned and not run: margin" in found.check("attack.cohort").reason
+
+
+@pytest.mark.parametrize(("spec", "outcome"), [("reference", "inconclusive"), ("redirect", "fail")])
+def test_less_sure_than_unseen_is_no_failure_of_a_patch_to_a_reference(
+    submission: Submission, world: World, monkeypatch: pytest.MonkeyPatch, spec: str, outcome: str
+):
+    monkeypatch.setattr(membership.attacks, "REGISTRY", {"loss": CHEAP["loss"]})
+    settings = replace(submission.certificate.settings, spec=Spec(spec))
+    changed = replace(submission, certificate=replace(submission.certificate, settings=settings))
+    found = attacked(changed, world)
+    assert check(found, "loss").evidence["finding"] == "over-forgotten"
+    assert check(found, "loss").outcome == outcome == check(found, "cohort").outcome
+    if spec == "reference":
+        assert "fewer training records" in check(found, "cohort").reason
+        assert "fewer training records" in check(found, "loss").reason

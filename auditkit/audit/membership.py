@@ -486,10 +486,13 @@ def _shadows(
     if architecture_of(groups.submission.network) is None:
         return None, UNTRAINABLE
     refuse_within(plan.shadow_cache, groups.submission.directory)
-    run = train_shadow_run(
-        groups.submission.network, train, groups.forget, groups.holdout, plan.shadows,
-        plan.recipe, seed, progress, plan.shadow_cache,
-    )  # fmt: skip
+    try:
+        run = train_shadow_run(
+            groups.submission.network, train, groups.forget, groups.holdout, plan.shadows,
+            plan.recipe, seed, progress, plan.shadow_cache,
+        )  # fmt: skip
+    except ValueError as error:  # all records are one person's, for instance
+        return None, f"shadow models cannot be trained: {error}"
     if run is None:
         return None, "not all forgotten records are among the training records (--train)"
     return run, ""

@@ -177,3 +177,15 @@ def test_less_sure_than_unseen_is_no_failure_of_a_patch_to_a_reference(
     if spec == "reference":
         assert "fewer training records" in check(found, "cohort").reason
         assert "fewer training records" in check(found, "loss").reason
+
+
+def test_records_that_all_hang_together_train_no_shadow_models(
+    submission: Submission, world: World, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(membership.attacks, "REGISTRY", CHEAP)
+    train = joined(world.forget, world.others.take(range(150, 300)))
+    forget = replace(world.forget, subject=("one",) * 30)
+    holdout = replace(world.others.take(range(60)), subject=("one",) * 60)
+    found = attacked(submission, world, forget=forget, holdout=holdout, train=train)
+    assert "cannot be trained: halves need" in check(found, "lira-online").reason
+    assert overall(found.checks) is Outcome.INCONCLUSIVE

@@ -25,7 +25,9 @@ Choices the rule leaves open, and how they are made here:
   and there is no PASS without better ones (from shadow models), which replace them. An exposed
   record stands in the way of a PASS; it does not by itself make a FAIL.
 - An attack may be silenced by the caller (no valid reference for it), or its equivalence left out
-  of account (shadow models unlike the audited one are weak, and a weak attack finds nothing).
+  of account (shadow models unlike the audited one are weak, and a weak attack finds nothing), or
+  its over-forgetting (where the forgotten records are answered by another network than the unseen
+  ones, a network trained on fewer records is less sure of all of them, and hides nobody).
 - Where the groups are not comparable, attacks that compare records with one another say nothing
   against a known reference; against retrained models, which see the same records, they do.
 """
@@ -147,6 +149,7 @@ def decide_cohort(
     exposed_people: int = 0,
     silenced: Mapping[str, str] | None = None,
     not_for_pass: Mapping[str, str] | None = None,
+    may_be_unsure: Mapping[str, str] | None = None,
 ) -> CohortVerdict:
     """Return PASS, FAIL or INCONCLUSIVE for a cohort of forgotten records.
 
@@ -154,7 +157,8 @@ def decide_cohort(
     vouches for it; exposure_p_values [N] from shadow models, exposed_people: how many persons the
     same models expose by all their records together. silenced: attacks that say nothing here, with
     the reason; not_for_pass: attacks whose equivalence does not count, though their difference
-    does, with the reason. Raises ValueError when there are no scores, an attack was not planned or
+    does, with the reason; may_be_unsure: attacks whose over-forgetting is found and does not fail,
+    with the reason. Raises ValueError when there are no scores, an attack was not planned or
     is given twice, sizes differ, or a score is nan.
     """
     n_forgotten, n_unseen = _sizes(plan, scores)
@@ -177,11 +181,11 @@ def decide_cohort(
             n_unseen,
             notes,
         )
-    weak = dict(not_for_pass or {})
-    attacks = _judge_all(plan, scores, comparability, dict(silenced or {}), weak)
+    weak, unsure = dict(not_for_pass or {}), dict(may_be_unsure or {})
+    attacks = _judge_all(plan, scores, comparability, dict(silenced or {}), weak, unsure)
     exposure = _exposure(plan, scores, exposure_p_values, n_forgotten)
     verdict, reason, needed = _combine(
-        plan, scores, attacks, exposure, exposed_people, weak, dict(silenced or {})
+        plan, scores, attacks, exposure, exposed_people, weak, dict(silenced or {}), unsure
     )
     return CohortVerdict(
         verdict,
@@ -221,6 +225,7 @@ def _judge_all(
     comparability: Comparability | None,
     muted: Mapping[str, str],
     weak: Mapping[str, str],
+    unsure: Mapping[str, str],
 ) -> tuple[AttackVerdict, ...]:
     """Test every attack, correct over all tests made, and name what each found."""
     bare = [_test(plan, s) for s in scores]
@@ -240,7 +245,7 @@ def _judge_all(
             else replace(bare[i], p_tpr=float(p))
         )
     return tuple(
-        replace(a, finding="not comparable") if mute else _named(plan, a, weak)
+        replace(a, finding="not comparable") if mute else _named(plan, a, weak, unsure)
         for a, mute in zip(bare, silent, strict=True)
     )
 
@@ -278,13 +283,18 @@ def _test(plan: CohortPlan, s: AttackScores) -> AttackVerdict:
     )
 
 
-def _named(plan: CohortPlan, a: AttackVerdict, weak: Mapping[str, str]) -> AttackVerdict:
+def _named(
+    plan: CohortPlan, a: AttackVerdict, weak: Mapping[str, str], unsure: Mapping[str, str]
+) -> AttackVerdict:
     beyond_auc = a.p_auc <= plan.alpha
     beyond_tpr = a.p_tpr is not None and a.p_tpr <= plan.alpha
     if beyond_auc or beyond_tpr:
         test = a.auc_test if beyond_auc else a.tpr_test
         assert test is not None
         low = test.upper < test.reference  # the whole interval: the direction is not in doubt
+        tpr_high = beyond_tpr and a.tpr_test is not None and a.tpr_test.lower > a.tpr_test.reference
+        if low and a.name in unsure and not tpr_high:
+            return replace(a, finding="over-forgotten")
         return replace(a, verdict=Verdict.FAIL, finding="over-forgotten" if low else "remembered")
     if a.auc_test.equivalent and a.tpr_test is not None and a.tpr_test.equivalent:
         if a.name in weak:
@@ -324,6 +334,7 @@ def _combine(
     people: int,
     weak: Mapping[str, str],
     muted: Mapping[str, str],
+    unsure: Mapping[str, str],
 ) -> tuple[Verdict, str, SampleSize | None]:
     n_forgotten, n_unseen = attacks[0].auc.n_members, attacks[0].auc.n_non_members
     failed = [a for a in attacks if a.verdict is Verdict.FAIL]
@@ -337,6 +348,10 @@ def _combine(
     for why in dict.fromkeys(weak[a.name] for a in attacks if a.finding == "not counted"):
         names = ", ".join(a.name for a in attacks if weak.get(a.name) == why)
         reasons.append(f"the equivalence of {names} does not count: {why}")
+    other = [a for a in attacks if a.finding == "over-forgotten"]
+    for why in dict.fromkeys(unsure[a.name] for a in other):
+        names = ", ".join(a.name for a in other if unsure[a.name] == why)
+        reasons.append(f"{names} find them less sure than unseen ones: {why}")
     undecided = [a for a in attacks if a.finding == "undecided"]
     refused = next((a.tpr for a in attacks if isinstance(a.tpr, Refused)), None)
     known = [s for s in scores if not s.references]
@@ -389,7 +404,7 @@ def _measure(plan: CohortPlan, a: AttackVerdict) -> str:
     """Return the measure by which an attack failed, with its value."""
     if a.p_auc <= plan.alpha or isinstance(a.tpr, Refused):
         return f"AUC {a.auc.auc:.3f}"
-    return f"true-positive rate {a.tpr.tpr:.3f} at {plan.fpr:g}"
+    return f"true-positive rate {a.tpr.population_tpr:.3f} at {plan.fpr:g}"
 
 
 def _notes(scores: Sequence[AttackScores], comparability: Comparability | None) -> tuple[str, ...]:

@@ -134,7 +134,7 @@ def read_scores(folder: Path) -> StoredScores:
             pool, query = _mapped(folder, k, scored, m, "r")
             whole = {rows for rows in done if _digests(pool, query, slice(*rows)) == done[rows]}
             packed = np.fromfile(folder / MEMBERS, dtype=np.uint8).reshape(k, -(-n // 8))
-        except (ValueError, FileNotFoundError) as error:
+        except (ValueError, FileNotFoundError, KeyError, TypeError, OverflowError) as error:
             if isinstance(error, ScoreMatrixError):
                 raise
             _refuse(folder, "whole files", str(error), "run the training again")
@@ -200,7 +200,12 @@ class _Stored(ScoreMatrix):
         made_with, done = _read_manifest(self._folder)
         if made_with == self._made_with:
             return {rows: d for rows, d in done.items() if rows in groups}
-        self._done = self._extended(made_with, done, mask, groups)
+        try:
+            self._done = self._extended(made_with, done, mask, groups)
+        except ScoreMatrixError:
+            raise
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            _refuse_manifest(self._folder)
         self._write_manifest()
         return self._done
 
@@ -302,8 +307,12 @@ def _read_manifest(folder: Path) -> tuple[Parts, Done]:
         int(made_with["shadows"]["count"])
         return made_with, {(a, b): [pool, query] for a, b, pool, query in done}
     except (ValueError, KeyError, TypeError, RecursionError):
-        expected = f"a {MANIFEST} as this program wrote it"
-        _refuse(folder, expected, "one that is damaged or not its own", ANOTHER)
+        _refuse_manifest(folder)
+
+
+def _refuse_manifest(folder: Path) -> NoReturn:
+    expected = f"a {MANIFEST} as this program wrote it"
+    _refuse(folder, expected, "one that is damaged or not its own", ANOTHER)
 
 
 def _mapped(

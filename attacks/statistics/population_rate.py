@@ -91,11 +91,15 @@ def population_rate(
     """Return the true-positive rate at the true false-positive rate.
 
     Members [M], non-members [N], higher meaning member; clusters as of `auc_estimate` (both numbers
-    are then divided by their design effect, Korn and Graubard 1998). Ties count against the attack,
-    as in `tpr_at_fpr`. Raises ValueError on an empty group, nan, or a rate outside (0, 1).
+    are then divided by their design effect, Korn and Graubard 1998). Ties are broken as if by lot,
+    which an attacker may do, too: the rate lies on the straight line between the curve's corners.
+    If they counted against the attack, as in `tpr_at_fpr`, a model that cuts off its highest
+    outputs would hide every record above the cut. Raises ValueError on an empty group, nan, or a
+    rate outside (0, 1).
     """
     x, y = vector(members, "members"), vector(non_members, "non_members")
     proportion(fpr, "fpr")
+    rising = np.sort(x)
     highest = np.sort(y)[::-1]
     allowed = int(fpr * y.size + 1e-9)
     at = float(highest[min(allowed, y.size - 1)])
@@ -110,14 +114,29 @@ def population_rate(
     taken: IntArray = np.minimum(
         np.ceil(np.arange(1, ranks + 1) * (y.size / others)).astype(np.int64), y.size
     )
-    hits = x.size - np.searchsorted(np.sort(x), highest[taken - 1], side="right")
+    hits = _above(rising, highest, taken)
     return PopulationRate(
         fpr,
-        float(np.count_nonzero(x > at)) / x.size,
+        float(_above(rising, highest, np.array([min(allowed, y.size - 1) + 1]))[0]) / x.size,
         np.asarray(hits * (trials / x.size), dtype=np.float64),
         trials,
         others,
     )
+
+
+def _above(rising: FloatArray, highest: FloatArray, ranks: IntArray) -> FloatArray:
+    """Return how many members lie above the j-th highest non-member, for ranks j [J], from 1.
+
+    Members rising [M], non-members falling [N]. Of members equal to it, as large a part counts as
+    of the non-members equal to it stand before it.
+    """
+    at = highest[ranks - 1]
+    falling = -highest
+    before = np.searchsorted(falling, -at, side="left")
+    equal = np.searchsorted(falling, -at, side="right") - before
+    more = rising.size - np.searchsorted(rising, at, side="right")
+    tied = rising.size - np.searchsorted(rising, at, side="left") - more
+    return np.asarray(more + tied * ((ranks - 1 - before) / equal), dtype=np.float64)
 
 
 @dataclass(frozen=True)

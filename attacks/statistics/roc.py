@@ -29,7 +29,8 @@ class TprAtFpr:
     `true_positives` members of `n_members` lie above the threshold; `achieved_fpr` is at most
     `fpr` (less with ties). lower, upper: exact for this threshold, whatever its false-positive rate
     may be among all non-members. population_lower, population_upper: for the threshold that has
-    `fpr` among all non-members, wider, as that threshold is estimated (`population_rate`).
+    `fpr` among all non-members, wider, as that threshold is estimated (`population_rate`);
+    population_tpr: the rate there, ties broken as by lot, `tpr` where there are none.
     """
 
     fpr: float
@@ -44,6 +45,7 @@ class TprAtFpr:
     n_non_members: int
     population_lower: float
     population_upper: float
+    population_tpr: float
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def tpr_at_fpr(
     threshold = float(np.partition(y, y.size - 1 - allowed)[y.size - 1 - allowed])
     hits = int(np.count_nonzero(x > threshold))
     lower, upper = clopper_pearson(hits, x.size, confidence)
-    population = population_rate(x, y, fpr, clusters).interval(confidence)
+    population = population_rate(x, y, fpr, clusters)
     return TprAtFpr(
         fpr,
         float(np.count_nonzero(y > threshold)) / y.size,
@@ -114,7 +116,8 @@ def tpr_at_fpr(
         hits,
         x.size,
         y.size,
-        *population,
+        *population.interval(confidence),
+        population.value,
     )
 
 

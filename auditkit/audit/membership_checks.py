@@ -85,6 +85,8 @@ def cohort_check(
         "not counted": f"it finds nothing, which does not count: {why}",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
     known = attacks.REGISTRY.get(name)  # scores of the caller's own are no attack of ours
+    if verdict.finding == "over-forgotten" and verdict.verdict is not Verdict.FAIL:
+        reason = f"forgotten records are answered less surely than unseen ones: {why}"
     if verdict.finding == "remembered" and known and "unlearned_shadows" in known.needs:
         reason = "forgotten records answer as unlearned ones do, unlike records never seen"
     outcome = OUTCOMES[verdict.verdict]

@@ -62,6 +62,12 @@ def judged_records(
             raise _not_unseen(found, len(holdout), name)
     if retain is not None:
         retain = _without(retain, forget, "retained records that are forgotten", left_out)
+    wrong = 0 if train is None else _otherwise_labelled(forget, train)
+    if wrong and not problem:
+        problem = (
+            f"{wrong} of {len(forget)} forgotten records have another label in the training "
+            "records: one of the two is wrong"
+        )
     declared = submission.certificate.settings.scope is Scope.CLASS
     kept = retain if train is None else _without(train, forget, "", {})
     classes = deleted_classes(
@@ -109,6 +115,19 @@ def _same(forget: Records, listed: Records) -> bool:
 def _in_common(a: Records, b: Records) -> int:
     known = set(contents(b))
     return sum(row in known for row in contents(a))
+
+
+def _otherwise_labelled(records: Records, train: Records) -> int:
+    """Return how many records are among those trained on, but under other labels only.
+
+    An attack asks how sure the model is of a label; with one that was never trained on it finds
+    nothing, whatever the model remembers.
+    """
+    labels: dict[bytes, set[int]] = {}
+    for row, label in zip(contents(train), train.y.tolist(), strict=True):
+        labels.setdefault(row, set()).add(label)
+    pairs = zip(contents(records), records.y.tolist(), strict=True)
+    return sum(label not in labels.get(row, {label}) for row, label in pairs)
 
 
 def _without(

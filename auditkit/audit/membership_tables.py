@@ -145,7 +145,7 @@ def _reference_row(found: AttackFigures, rates: list[int], paired: bool) -> Row:
 def _rate(rate: TprAtFpr | Refused) -> dict[str, Any]:
     if isinstance(rate, Refused):
         return {"needs": rate.needed}
-    return _figure(rate.tpr, rate.population_lower, rate.population_upper)
+    return _figure(rate.population_tpr, rate.population_lower, rate.population_upper)
 
 
 def _figure(value: float | None, lower: float | None, upper: float | None) -> dict[str, Any]:

@@ -70,7 +70,8 @@ def attack_scores(
         before, _ = _possible(table, tuple(n for n in after if n != SCORES), "before", seed)
         if SCORES in after:
             before[SCORES] = _given(table, "before")
-    checks = _judged(plan, before, after, _deleted(table, phase))
+    failed = tuple(c.id.removeprefix("attack.") for c in absent if c.required)
+    checks = _judged(plan, before, after, failed, _deleted(table, phase))
     changes = membership_control.changes(before, after) if table.paired and before else {}
     checks = membership_control.with_control(checks, _control(table, after, phase, seed), changes)
     people = forgotten.subject
@@ -98,6 +99,7 @@ def _possible(
     if forgotten.score is not None and not wanted:
         found[SCORES] = _given(table, phase)
     evidence = _evidence(table, phase, seed)
+    small = len(forgotten) <= SMALL_REQUEST
     for name, attack in attacks.REGISTRY.items():
         if wanted and name not in wanted:
             continue
@@ -115,7 +117,9 @@ def _possible(
                 )
                 continue
         if wanted or not missing:
-            absent.append(not_run(f"attack.{name}", attack.title, reason, required=name in wanted))
+            # what had all it needs and gave no scores stands in the way of a PASS
+            required = name in wanted or not (missing or small)
+            absent.append(not_run(f"attack.{name}", attack.title, reason, required=required))
     return found, absent
 
 
@@ -155,6 +159,7 @@ def _judged(
     plan: AttackPlan,
     before: dict[str, AttackScores],
     after: dict[str, AttackScores],
+    failed: tuple[str, ...],
     classes: tuple[int, ...],
 ) -> list[CheckResult]:
     if not after:
@@ -165,7 +170,8 @@ def _judged(
             undecided_check(name, before.get(name), scores, count, singly=False)
             for name, scores in after.items()
         ]
-    rule = CohortPlan(plan.names, margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)
+    planned = plan.names or (*after, *failed)
+    rule = CohortPlan(planned, margin=plan.margin, alpha=plan.alpha, fpr=plan.fpr)
     silenced = {name: ALL_ALIKE for name, scores in after.items() if _alike(scores)}
     silenced |= dict.fromkeys(after, NO_REFERENCE) if classes else {}
     cohort = decide_cohort(rule, list(after.values()), silenced=silenced)

@@ -405,6 +405,25 @@ def test_a_manifest_that_was_changed_is_refused(change, copy):
     assert (copy / MANIFEST).read_bytes() == change(data)
 
 
+@pytest.mark.parametrize(
+    "made_with",
+    [
+        {"shadows": {"count": 6}},
+        {"shadows": {"count": 6, "masks": "", "groups": 7}, "another part": 1},
+        {"shadows": {"count": -1, "masks": "", "groups": []}, "records": None, "query": None},
+        {"shadows": {"count": 10**30, "masks": 0, "groups": []}, "records": {"count": 10**30}},
+    ],
+)
+def test_a_manifest_of_somebody_else_whose_digests_match_is_refused(made_with, copy):
+    parts = {"made_with": made_with, "done": []}
+    digests = {"fingerprint": made_with, "done_sha256": []}
+    document = parts | {name: fingerprint.digest_of(part) for name, part in digests.items()}
+    (copy / MANIFEST).write_bytes(fingerprint.encode(document))
+    for use in (train, shadows.read_scores):
+        with pytest.raises(ScoreMatrixError):
+            use(copy)
+
+
 def test_whatever_is_changed_never_gives_other_scores(kept, tmp_path):
     rng, expected, plain = np.random.default_rng(1), contents(kept), train().pool
     seen = Counter()

@@ -75,6 +75,8 @@ SHIFTED, WIDE = _scores("loss", 1.19), {"reference_auc": 0.8, "tpr_margin": 0.2}
         ([NOTHING, STRONG], {}, {"silenced": {"loss": "no model"}}, "fail", "lira"),
         ([NOTHING], {}, {"not_for_pass": {"loss": "weak"}}, "inconclusive", "not count: weak"),
         ([STRONG], {}, {"not_for_pass": {"lira": "weak"}}, "fail", "remembered"),
+        ([HIDDEN], {}, {"may_be_unsure": {"rmia": "another"}}, "inconclusive", "sure .*: another$"),
+        ([STRONG], {}, {"may_be_unsure": {"lira": "another"}}, "fail", "remembered"),
     ],
 )
 def test_table(scores, plan, options, verdict, said):
@@ -97,6 +99,13 @@ def test_few_at_the_top_fail_by_rate_where_the_area_is_blind():
     assert result.verdict is Verdict.FAIL
     assert result.attacks[0].auc_test.equivalent and "true-positive rate 0.2" in result.reason
     assert set(range(120)) <= set(result.exposed)
+
+
+def test_the_top_fails_though_the_rest_is_less_sure():
+    scores = _scores("iam", -1.0)
+    scores.forgotten[:120] = 10.0
+    result = decide_cohort(CohortPlan(), [scores], may_be_unsure={"iam": "another"})
+    assert result.verdict is Verdict.FAIL
 
 
 def test_a_few_exposed_records_stand_in_the_way_of_a_pass():

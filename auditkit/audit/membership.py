@@ -199,7 +199,7 @@ def attack_submission(
     curve, broken = groups.neighbourhood(seed)
     if curve is None:
         missing = tuple(_absent(name, broken) for name in names)
-        return Membership(missing, (), (), sizes(judged), power)
+        return Membership(missing, (), (), {**sizes(judged), **nothing_known(broken)}, power)
     small = len(forget) <= SMALL_REQUEST
     shadow_run: ShadowRun | None = None
     unlearned: UnlearnedShadows | None = None

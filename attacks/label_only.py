@@ -86,7 +86,8 @@ def augmentation(
     """Return the share of changed copies, and the record itself, whose class is right.
 
     Records [N, ...] within the domain, labels int [N]; float64 [N] in [0, 1].
-    copies, by default `shifts` for images (records [C, H, W] or [H, W]) and `noise` for others:
+    copies, by default `shifts` for images (records [C, H, W] or [H, W]) and
+    `noise` for others, a column [D, 1] among them:
     - `shifts`: by i pixels down and j across, for all |i| + |j| = shift; what enters repeats the
       edge. 1 + 4 shift queries for a record.
     - `noise`: drawn evenly from the ∞-ball of 1, 2, 4 and 8 radii within the domain, `draws` from
@@ -98,7 +99,8 @@ def augmentation(
     """
     x = query_records(records, domain)
     y = integer_labels(labels, "labels", len(x))
-    kind = copies or ("shifts" if x.ndim in (3, 4) else "noise")
+    picture = x.ndim in (3, 4) and min(x.shape[-2:]) > 1
+    kind = copies or ("shifts" if picture else "noise")
     one_of(kind, Copies, "copies")
     right = [_ask(classify, x) == y]
     if kind == "shifts":

@@ -90,8 +90,12 @@ def cohort_check(
     if verdict.finding == "remembered" and known and "unlearned_shadows" in known.needs:
         reason = "forgotten records answer as unlearned ones do, unlike records never seen"
     outcome = OUTCOMES[verdict.verdict]
-    if then:
-        reason += f" (AUC before {then['auc']:.3f}, after {now['auc']:.3f})"
+    told = [f"AUC before {then['auc']:.3f}, after {now['auc']:.3f}"] if then else []
+    if verdict.verdict is Verdict.FAIL and verdict.p_auc > plan.alpha:  # so it is not the AUC
+        assert isinstance(verdict.tpr, TprAtFpr)
+        told.append(f"true-positive rate after {verdict.tpr.tpr:.3f} at {plan.fpr:g} false alarms")
+    if told:
+        reason += f" ({'; '.join(told)})"
     return CheckResult(
         f"attack.{name}",
         _title(name),

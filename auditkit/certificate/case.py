@@ -60,7 +60,7 @@ class Case:
         Where a whole class is, its unseen records are meant too.
         """
         sets = []
-        settings = self.submission.certificate.settings
+        active, settings = self.active, self.submission.certificate.settings
         for name, records in (("retained", self.retain), ("unseen", self.holdout)):
             if records is None:
                 continue
@@ -69,7 +69,7 @@ class Case:
                 keep = records.y != settings.target_class
             if self.key is not None:
                 digests = record_digests(records, self.key)
-                keep = keep & np.array([d not in self.active for d in digests])
+                keep = keep & np.array([d not in active for d in digests])
             if keep.any():
                 sets.append((name, records.x[keep]))
         return sets

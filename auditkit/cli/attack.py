@@ -28,6 +28,8 @@ NOT_WITH_SCORES = (
     *("holdout", "forget", "retain", "train"),
     *("reference-model", "retrain", "shadows", "shadow-cache", "recipe"),
 )
+ALL_TOGETHER = ("attack.cohort", "attack.small-request", "attack.exposure")
+"""What is judged over all attacks, which is what most readers came for."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     _check(args)
     with Progress.of(args, "attack") as progress:
         result = _on_scores(args) if args.scores else _on_submission(args, progress)
-    return show_result(result, args, "attack")
+    return show_result(result, args, "attack", first=ALL_TOGETHER)
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -26,18 +26,22 @@ _WORDS = {
     Outcome.NOT_RUN: ("–", "-", "NOT RUN", "2"),
 }
 _SHOWN = ("•", "*", "SHOWN", "36")  # measured, and neither passed nor failed
+_TOGETHER = 3  # checks that were not run for one reason make one entry from here on
 _WORD_COLUMNS = 2 + max(len(word) for _, _, word, _ in _WORDS.values())
 
 
-def show_result(result: Result, args: argparse.Namespace, command: str) -> int:
+def show_result(
+    result: Result, args: argparse.Namespace, command: str, *, first: Sequence[str] = ()
+) -> int:
     """Print the result as asked for and return its exit code.
 
-    An inconclusive result has one line on stderr besides, saying what kept it from passing.
+    first: ids of checks that people shall see before all others. An inconclusive result has one
+    line on stderr besides, saying what kept it from passing.
     """
     if args.json:
         show_json(result.to_json())
     elif not args.quiet:
-        print("\n".join(result_lines(result)))
+        print("\n".join(result_lines(result, first=first)))
     if result.exit_code is ExitCode.INCONCLUSIVE:
         print(f"auditkit: {command} is inconclusive: {_obstacle(result)}", file=sys.stderr)
     return int(result.exit_code)
@@ -57,14 +61,35 @@ def show_json(document: Any) -> None:
     print(dump_json(document), end="")
 
 
-def result_lines(result: Result, *, width: int | None = None) -> list[str]:
-    """Return the table of a result: the verdict, then every check in order with its reason."""
+def result_lines(
+    result: Result, *, width: int | None = None, first: Sequence[str] = ()
+) -> list[str]:
+    """Return the table of a result: the verdict, then every check with its reason.
+
+    Checks come in order, those named in `first` before the others. What nobody required and was
+    not run for one and the same reason stands together at the end.
+    """
     columns = width or min(MOST_COLUMNS, shutil.get_terminal_size((MOST_COLUMNS, 24)).columns)
     name_columns = max((len(check.id) for check in result.checks), default=0)
     lines = [f"{badge(result.outcome)}  {_tally(result)}", ""]
-    for check in result.checks:
+    together = _together(result.checks)
+    alone = [c for c in result.checks if not any(c in checks for checks in together.values())]
+    for check in sorted(alone, key=lambda c: c.id not in first):
         lines += _check_lines(check, name_columns, columns)
+    for reason, checks in together.items():
+        name = f"{len(checks)} checks"
+        parts = ["Not required", reason, ", ".join(check.id for check in checks)]
+        lines += _entry(_WORDS[Outcome.NOT_RUN], name, parts, name_columns, columns)
     return lines
+
+
+def _together(checks: Sequence[CheckResult]) -> dict[str, list[CheckResult]]:
+    """Return by reason the checks that were not run and that one entry is enough for."""
+    found: dict[str, list[CheckResult]] = {}
+    for check in checks:
+        if check.outcome is Outcome.NOT_RUN and not check.required:
+            found.setdefault(check.reason, []).append(check)
+    return {reason: same for reason, same in found.items() if len(same) >= _TOGETHER}
 
 
 def badge(outcome: Outcome, *, columns: int = 0) -> str:
@@ -90,13 +115,22 @@ def _check_lines(check: CheckResult, name_columns: int, width: int) -> list[str]
     if check.outcome is Outcome.FAIL and check.severity is not Severity.FAILURE:
         notes.append(check.severity.value)
     title = check.title + (f" ({', '.join(notes)})" if notes else "")
-    name = printable(check.id).ljust(name_columns)
     words = _SHOWN if _is_shown(check) else _WORDS[check.outcome]
-    first = f"{_badge(words, _WORD_COLUMNS)}  {name}  "
+    return _entry(words, check.id, [title, check.reason, _figures(check)], name_columns, width)
+
+
+def _entry(
+    words: tuple[str, str, str, str], name: str, parts: list[str], name_columns: int, width: int
+) -> list[str]:
+    first = f"{_badge(words, _WORD_COLUMNS)}  {printable(name).ljust(name_columns)}  "
     indent = " " * (_WORD_COLUMNS + name_columns + 4)
     room = max(30, width - len(indent))
-    parts = [title, check.reason, _figures(check)]
-    body = [row for part in parts if part for row in textwrap.wrap(printable(part), room)]
+    body = [
+        row
+        for part in parts
+        if part
+        for row in textwrap.wrap(printable(part), room, break_on_hyphens=False)
+    ]
     return [first + body[0], *(indent + row for row in body[1:])]
 
 

@@ -187,3 +187,11 @@ X = np.full((4, 2), 0.5)
 def test_refuses(function, change, message):
     with pytest.raises(ValueError, match=message):
         function(**({"classify": half, "records": X, "labels": [0] * 4} | change))
+
+
+def test_a_column_is_no_picture():
+    """A record [D, 1] has no second side to shift along, and gets noise."""
+    column = RNG.random((5, 6, 1)).astype(np.float32)
+    count = Counting(half)
+    augmentation(count, column, [1] * 5, draws=2)
+    assert count.asked == 5 * (1 + 2 * len(label_only.NOISE_STEPS))

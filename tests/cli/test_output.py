@@ -81,3 +81,19 @@ def test_json_is_the_whole_of_stdout(capsys: pytest.CaptureFixture[str]) -> None
     assert document["schema"] == "auditkit/result/v1"
     assert document["outcome"] == "pass"
     assert [check["id"] for check in document["checks"]] == ["a.first", "a.odd"]
+
+
+def test_what_was_not_run_for_one_reason_stands_together() -> None:
+    alike = tuple(not_run(f"a.x{i}", "X", "no model", required=False) for i in range(3))
+    other = not_run("a.y", "Y", "no data", required=False)
+    needed = not_run("a.z", "Z", "no model")
+    lines = result_lines(Result((PASSED, *alike, other, needed)), width=80)
+    text = "\n".join(lines)
+    assert text.count("no model") == 2  # once for the three, once for the required one
+    assert "a.x0, a.x1, a.x2" in lines[-1] and "3 checks" in text
+    assert "a.y" in text and "a.z" in text
+
+
+def test_what_matters_most_can_come_first() -> None:
+    lines = result_lines(Result((PASSED, FAILED)), width=80, first=("a.second",))
+    assert [line.split()[2] for line in lines[2:] if "a." in line] == ["a.second", "a.first"]

@@ -133,7 +133,8 @@ class Attack:
 
     name: in kebab case. needs: fields of `Evidence`. population: whether it compares a record with
     other records alone, so that forgotten and unseen records must be alike for it to mean
-    anything. claim: one sentence. source: paper and section.
+    anything. directed: whether a high score speaks for membership, and not for any difference.
+    claim: one sentence. source: paper and section.
     """
 
     name: str
@@ -144,6 +145,7 @@ class Attack:
     source: str
     function: Callable[[Evidence], FloatArray]
     population: bool = True
+    directed: bool = True
 
     def score(self, evidence: Evidence) -> FloatArray:
         """Return the attack's score per record, float64 [N], higher meaning member.

@@ -167,30 +167,47 @@ def _untrained(model: Model, seed: int) -> Any:
     )
 
 
-def _function(evidence: Evidence) -> FloatArray:
+def _known(evidence: Evidence) -> FloatArray:
     assert evidence.logits is not None and evidence.labels is not None
     assert evidence.population_logits is not None and evidence.population_labels is not None
-    if evidence.known_logits is not None and evidence.known_labels is not None:
-        return score(
-            evidence.logits,
-            evidence.labels,
-            evidence.population_logits,
-            evidence.population_labels,
-            evidence.known_logits,
-            evidence.known_labels,
-            evidence.population_rows,
-            seed=evidence.seed,
-        )
+    assert evidence.known_logits is not None and evidence.known_labels is not None
+    return score(
+        evidence.logits,
+        evidence.labels,
+        evidence.population_logits,
+        evidence.population_labels,
+        evidence.known_logits,
+        evidence.known_labels,
+        evidence.population_rows,
+        seed=evidence.seed,
+    )
+
+
+def _direct(evidence: Evidence) -> FloatArray:
+    assert evidence.logits is not None and evidence.labels is not None
     unseen = unseen_among(evidence.population_rows, len(np.asarray(evidence.labels)))
     return score_direct(evidence.logits, evidence.labels, unseen, seed=evidence.seed)
 
 
 LEARNED = Attack(
     name="learned",
-    title="Learned attack on outputs",
+    title="Learned attack on outputs, known members",
     tier=Tier.MODEL,
-    needs=("logits", "labels", "population_logits", "population_labels"),
+    needs=(
+        *("logits", "labels", "population_logits", "population_labels"),
+        *("known_logits", "known_labels"),
+    ),
     claim="A classifier of outputs, taught with known members, calls forgotten records members.",
     source="Shokri et al. 2017; Salem et al. 2019",
-    function=_function,
+    function=_known,
+)
+DIRECT = Attack(
+    name="learned-direct",
+    title="Learned attack on outputs, forgotten against unseen",
+    tier=Tier.MODEL,
+    needs=("logits", "labels", "population_rows"),
+    claim="A classifier of outputs learns to tell forgotten records from unseen ones.",
+    source="Shokri et al. 2017; Salem et al. 2019; as a two-sample test: Lopez-Paz and Oquab 2017",
+    function=_direct,
+    directed=False,
 )

@@ -11,7 +11,7 @@ from attacks.difference import DIFFERENCE
 from attacks.iam import IAM
 from attacks.interface import Attack
 from attacks.label_only import AUGMENTATION, BOUNDARY, GAP
-from attacks.learned import LEARNED
+from attacks.learned import DIRECT, LEARNED
 from attacks.lira import OFFLINE, ONLINE
 from attacks.neighbourhood import NEIGHBOURHOOD
 from attacks.patch_support import PATCH_SUPPORT
@@ -32,6 +32,7 @@ _ALL = (
     POPULATION,
     QUANTILE,
     LEARNED,
+    DIRECT,
     GAP,
     AUGMENTATION,
     BOUNDARY,

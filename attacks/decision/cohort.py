@@ -86,7 +86,7 @@ class AttackScores:
     """The scores of one attack on the audited model, higher meaning member.
 
     forgotten [N], unseen [M]; references: per retrained model the scores of the same records in the
-    same order. population: as of `Attack`.
+    same order. population, directed: as of `Attack`.
     """
 
     name: str
@@ -95,14 +95,16 @@ class AttackScores:
     references: tuple[tuple[ArrayLike, ArrayLike], ...] = ()
     population: bool = True
     subjects: Clusters | None = None
+    directed: bool = True
 
 
 @dataclass(frozen=True)
 class AttackVerdict:
     """What one attack says.
 
-    finding: "equivalent", "remembered", "over-forgotten", "undecided", "not comparable" or "not
-    counted" (equivalent, but left out of account). p_auc and p_tpr: of a difference beyond the
+    finding: "equivalent", "remembered", "over-forgotten", "told apart" (by an attack that does not
+    say which of the two), "undecided", "not comparable" or "not counted" (equivalent, but left out
+    of account). p_auc and p_tpr: of a difference beyond the
     margin, Holm-adjusted.
     """
 
@@ -245,8 +247,10 @@ def _judge_all(
             else replace(bare[i], p_tpr=float(p))
         )
     return tuple(
-        replace(a, finding="not comparable") if mute else _named(plan, a, weak, unsure)
-        for a, mute in zip(bare, silent, strict=True)
+        replace(a, finding="not comparable")
+        if mute
+        else _named(plan, a, weak, unsure, directed=s.directed)
+        for a, s, mute in zip(bare, scores, silent, strict=True)
     )
 
 
@@ -284,7 +288,12 @@ def _test(plan: CohortPlan, s: AttackScores) -> AttackVerdict:
 
 
 def _named(
-    plan: CohortPlan, a: AttackVerdict, weak: Mapping[str, str], unsure: Mapping[str, str]
+    plan: CohortPlan,
+    a: AttackVerdict,
+    weak: Mapping[str, str],
+    unsure: Mapping[str, str],
+    *,
+    directed: bool,
 ) -> AttackVerdict:
     beyond_auc = a.p_auc <= plan.alpha
     beyond_tpr = a.p_tpr is not None and a.p_tpr <= plan.alpha
@@ -293,9 +302,10 @@ def _named(
         assert test is not None
         low = test.upper < test.reference  # the whole interval: the direction is not in doubt
         tpr_high = beyond_tpr and a.tpr_test is not None and a.tpr_test.lower > a.tpr_test.reference
-        if low and a.name in unsure and not tpr_high:
-            return replace(a, finding="over-forgotten")
-        return replace(a, verdict=Verdict.FAIL, finding="over-forgotten" if low else "remembered")
+        found = "over-forgotten" if low else "remembered" if directed else "told apart"
+        if a.name in unsure and (not directed or (low and not tpr_high)):
+            return replace(a, finding=found)
+        return replace(a, verdict=Verdict.FAIL, finding=found)
     if a.auc_test.equivalent and a.tpr_test is not None and a.tpr_test.equivalent:
         if a.name in weak:
             return replace(a, finding="not counted")
@@ -348,10 +358,10 @@ def _combine(
     for why in dict.fromkeys(weak[a.name] for a in attacks if a.finding == "not counted"):
         names = ", ".join(a.name for a in attacks if weak.get(a.name) == why)
         reasons.append(f"the equivalence of {names} does not count: {why}")
-    other = [a for a in attacks if a.finding == "over-forgotten"]
+    other = [a for a in attacks if a.finding in ("over-forgotten", "told apart")]
     for why in dict.fromkeys(unsure[a.name] for a in other):
         names = ", ".join(a.name for a in other if unsure[a.name] == why)
-        reasons.append(f"{names} find them less sure than unseen ones: {why}")
+        reasons.append(f"{names} find them unlike unseen ones, which does not fail: {why}")
     undecided = [a for a in attacks if a.finding == "undecided"]
     refused = next((a.tpr for a in attacks if isinstance(a.tpr, Refused)), None)
     known = [s for s in scores if not s.references]

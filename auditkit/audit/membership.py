@@ -578,9 +578,11 @@ def _scores(
             failed.add(name)
             continue
         references = tuple(v for phase, v in by_phase.items() if phase.startswith("reference"))
-        after[name] = AttackScores(name, *by_phase["after"], references, attack.population, people)
+        after[name] = AttackScores(
+            name, *by_phase["after"], references, attack.population, people, attack.directed
+        )
         before[name] = (
-            AttackScores(name, *by_phase["before"], (), attack.population, people)
+            AttackScores(name, *by_phase["before"], (), attack.population, people, attack.directed)
             if "before" in by_phase
             else None
         )

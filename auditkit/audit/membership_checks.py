@@ -80,11 +80,14 @@ def cohort_check(
         "remembered": "forgotten records are still told from unseen ones beyond the margin",
         "over-forgotten": "forgotten records stand out the other way: what was hidden too well "
         "can be found",
+        "told apart": "a classifier learns to tell forgotten records from unseen ones",
         "not comparable": why
         or "forgotten and unseen records differ without any model, so this attack says nothing",
         "not counted": f"it finds nothing, which does not count: {why}",
     }.get(verdict.finding, "neither equivalence nor a difference beyond the margin is shown")
     known = attacks.REGISTRY.get(name)  # scores of the caller's own are no attack of ours
+    if verdict.finding == "told apart" and verdict.verdict is not Verdict.FAIL:
+        reason += f", which has another reason: {why}"
     if verdict.finding == "over-forgotten" and verdict.verdict is not Verdict.FAIL:
         reason = f"forgotten records are answered less surely than unseen ones: {why}"
     if verdict.finding == "remembered" and known and "unlearned_shadows" in known.needs:

@@ -113,8 +113,9 @@ def _possible(
             else:
                 n = len(forgotten)
                 found[name] = AttackScores(
-                    name, values[:n], values[n:], (), attack.population, _people(forgotten, unseen)
-                )
+                    name, values[:n], values[n:], (), attack.population,
+                    _people(forgotten, unseen), attack.directed,
+                )  # fmt: skip
                 continue
         if wanted or not missing:
             # what had all it needs and gave no scores stands in the way of a PASS

@@ -97,7 +97,8 @@ def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
         if c.outcome is Outcome.FAIL
         and (c.id.startswith("attack.") or c.id == "threats.strippable")
         and c.id not in TELL_WHO
-        and c.evidence.get("finding") != "over-forgotten"  # hidden too well, not remembered
+        # hidden too well, or told apart in any way, is not remembered
+        and c.evidence.get("finding") not in ("over-forgotten", "told apart")
     ]  # fmt: skip
     if not found:
         return {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from attacks import CannotJudge, Evidence, crossfit
-from attacks.learned import LEARNED, classifier, features, score, score_direct
+from attacks.learned import DIRECT, LEARNED, classifier, features, score, score_direct
 from attacks.statistics import auc
 
 MODELS = ("logistic", "forest", "mlp")
@@ -140,7 +140,10 @@ def test_attack_takes_known_members_if_there_are_any():
         population_rows=rows,
     )  # fmt: skip
     direct = score_direct(*judged, crossfit.unseen_among(rows, 300))
-    np.testing.assert_array_equal(LEARNED.score(without), direct)
+    np.testing.assert_array_equal(DIRECT.score(without), direct)
+    np.testing.assert_array_equal(DIRECT.score(evidence), direct)
+    with pytest.raises(ValueError, match="attack learned needs known_logits"):
+        LEARNED.score(without)
 
 
 @pytest.mark.parametrize(

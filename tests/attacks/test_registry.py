@@ -35,6 +35,8 @@ def _evidence() -> Evidence:
         ]
     )
     z_base = rng.normal(size=(M, C))
+    unseen = np.flatnonzero(~MEMBER)  # are among the population
+    z_base[: unseen.size], z_labels[: unseen.size] = logits[unseen], labels[unseen]
     z_shadows = np.stack([phi(z_base + rng.normal(size=(M, C)) * 0.3, z_labels) for _ in range(K)])
 
     known = rng.normal(size=(M, C)) + 3.0 * np.eye(C)[z_labels]
@@ -47,6 +49,7 @@ def _evidence() -> Evidence:
         labels=labels,
         population_logits=z_base,
         population_labels=z_labels,
+        population_rows=np.concatenate([unseen, np.full(M - unseen.size, -1)]),
         known_logits=known,
         known_labels=z_labels,
         earlier_logits=logits + boost * MEMBER[:, None],
@@ -83,6 +86,7 @@ EXPECTED = {
     "iam",
     "quantile",
     "learned",
+    "learned-direct",
     "gap",
     "augmentation",
     "boundary",

@@ -120,7 +120,7 @@ def test_records_that_only_train_take_no_room(kept, tmp_path, monkeypatch):
     folder = tmp_path / "scores"
 
     def interrupt(done, total):
-        if done > total // 2:
+        if done == total - 1:  # the groups train side by side
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -17,7 +17,7 @@ from auditkit.explain import explain
 from auditkit.results import CheckResult, Outcome, Severity
 from tests.certificate.conftest import World, small_world
 
-NAMES = ("quantile", "learned", "gap", "augmentation", "boundary", "difference")
+NAMES = ("quantile", "learned", "learned-direct", "gap", "augmentation", "boundary", "difference")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,8 @@ def test_the_page_says_how_the_attack_is_judged(name: str) -> None:
 def test_one_record_gets_figures_and_no_verdict(tmp_path: Path) -> None:
     world = small_world(5, records=1)
     checks = attacked(world.submit(tmp_path / "submission"), world, NAMES)
-    for name in NAMES[:-1]:
+    assert "20" in checks["attack.learned-direct"].reason
+    for name in set(NAMES) - {"difference", "learned-direct"}:
         check = checks[f"attack.{name}"]
         assert check.outcome is Outcome.INCONCLUSIVE and not check.required
         assert 0.0 <= check.observed <= 1.0

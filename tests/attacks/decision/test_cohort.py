@@ -41,6 +41,9 @@ NOTHING, STRONG, HIDDEN = _scores("loss"), _scores("lira", 1.0), _scores("rmia",
 SHIFTED, WIDE = _scores("loss", 1.19), {"reference_auc": 0.8, "tpr_margin": 0.2}
 
 
+EITHER = dataclasses.replace(STRONG, directed=False)
+
+
 @pytest.mark.parametrize(
     ("scores", "plan", "options", "verdict", "said"),
     [
@@ -75,8 +78,16 @@ SHIFTED, WIDE = _scores("loss", 1.19), {"reference_auc": 0.8, "tpr_margin": 0.2}
         ([NOTHING, STRONG], {}, {"silenced": {"loss": "no model"}}, "fail", "lira"),
         ([NOTHING], {}, {"not_for_pass": {"loss": "weak"}}, "inconclusive", "not count: weak"),
         ([STRONG], {}, {"not_for_pass": {"lira": "weak"}}, "fail", "remembered"),
-        ([HIDDEN], {}, {"may_be_unsure": {"rmia": "another"}}, "inconclusive", "sure .*: another$"),
+        (
+            [HIDDEN],
+            {},
+            {"may_be_unsure": {"rmia": "another"}},
+            "inconclusive",
+            "unlike .*: another",
+        ),
         ([STRONG], {}, {"may_be_unsure": {"lira": "another"}}, "fail", "remembered"),
+        ([EITHER], {}, {}, "fail", "told apart"),
+        ([EITHER], {}, {"may_be_unsure": {"lira": "another"}}, "inconclusive", "unlike .*another"),
     ],
 )
 def test_table(scores, plan, options, verdict, said):

@@ -157,7 +157,7 @@ METHODS: dict[str, Unlearn] = {
     f"{MORE_EPOCHS} more epochs on the others": more,
     "Trained anew without them": anew,
 }
-ASKED = ("loss", "population", "learned", "lira-online", "rmia", "bavaria", "u-lira", "ruli", "iam")
+ASKED = ("loss", "population", "lira-online", "rmia", "bavaria", "u-lira", "ruli", "iam")
 
 
 def unlearned(shadows: int) -> str:

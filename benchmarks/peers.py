@@ -163,7 +163,7 @@ RUNS: dict[str, tuple[str, str, Callable[[int], Callable[[Any], Scored]]]] = {
     "loss": ("auditkit", "loss threshold", lambda k: ours("loss", k)),
     "gap": ("auditkit", "gap, labels only", lambda k: ours("gap", k)),
     "art-gap": ("art", "rule based (gap)", lambda k: art_gap()),
-    "learned": ("auditkit", "learned, cross-fitted", lambda k: ours("learned", k)),
+    "learned": ("auditkit", "learned, cross-fitted", lambda k: ours("learned-direct", k)),
     "art-rf": ("art", "black box, random forest", lambda k: art_black_box("rf")),
     "art-nn": ("art", "black box, network", lambda k: art_black_box("nn")),
     "sacro-worst": ("sacroml", "worst case, random forest", lambda k: sacro("worst-case", k)),

@@ -68,8 +68,12 @@ REMEDIES = {
     "compare the bytes.",
     "utility.retained": "Ask the owner to narrow the patch, or to retrain, and measure the "
     "retained records again.",
+    "attack.patch-support": "Let nobody hold the patched weights who must not know whose records "
+    "were forgotten; a retrained network carries no such list.",
+    "attack.difference": "Let nobody hold both versions who must not know whose records were "
+    "forgotten.",
     "attack": "Treat the records as still recognisable. Retraining without them is the remedy; "
-    "a patch or an output filter is a mitigation. If undecided, supply more records or shadows.",
+    "a patch or an output filter is a mitigation.",
     "threats": "Put the finding to the owner, ask for the evidence that the behaviour leaves "
     "behind, and repeat the check on new data.",
     "submission": "Ask the owner for a complete and consistent submission.",
@@ -194,9 +198,17 @@ CONFIDENTIAL = (
 )
 
 
+REMEDY_UNDECIDED = (
+    "Nothing follows from this attack either way. More records, references or shadow models, as "
+    "the chapter on membership inference says, would let it decide."
+)
+
+
 def remedy(check: dict[str, Any]) -> str:
     """Return what to do about a check that did not pass."""
     identifier = check["id"]
+    if identifier.startswith("attack.") and check["outcome"] == "inconclusive":
+        return REMEDY_UNDECIDED
     return REMEDIES.get(identifier) or REMEDIES.get(identifier.split(".")[0], REMEDY_OTHERWISE)
 
 

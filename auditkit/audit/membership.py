@@ -210,7 +210,8 @@ def attack_submission(
     evidence = {
         phase: groups.evidence(phase, shadow_run, unlearned, seed) for phase in groups.phases
     }
-    after, before, skipped, failed = _scores(groups, evidence, names)
+    absent = {"shadows": no_shadows, "unlearned_shadows": no_unlearned}
+    after, before, skipped, failed = _scores(groups, evidence, names, absent)
     if train is not None and plan.shadows >= 2 and not judged.classes and shadow_run is None:
         # the access allows shadow models, the submission does not: nothing passes for want of them
         failed |= {n for n in skipped if "shadows" in attacks.REGISTRY[n].needs}
@@ -228,11 +229,9 @@ def attack_submission(
     cohort = _cohort(plan, after, comparability, small, exposed, silenced, weak, failed, unsure)
     for name in names:
         if name in skipped:
-            reason = no_shadows if "shadows" in skipped[name] and no_shadows else skipped[name]
-            reason = no_unlearned if "unlearned_shadows" in skipped[name] else reason
             # what nobody asked for by name and the access does not allow decides nothing
             asked = name in plan.names or (name in failed and not small)
-            checks.append(replace(_absent(name, reason), required=asked))
+            checks.append(replace(_absent(name, skipped[name]), required=asked))
         elif name in TELLS_REQUESTS:
             checks.append(request_check(name, after[name], len(forget)))
         elif small:
@@ -551,10 +550,15 @@ Scores = dict[str, dict[str, NDArray[Any]]]
 
 
 def _scores(
-    groups: Groups, evidence: dict[str, attacks.Evidence], names: tuple[str, ...]
+    groups: Groups,
+    evidence: dict[str, attacks.Evidence],
+    names: tuple[str, ...],
+    absent: dict[str, str],
 ) -> tuple[dict[str, AttackScores], dict[str, AttackScores | None], dict[str, str], set[str]]:
     """Return every attack's scores after and before, why an attack has none, and which of these
     had all they need and still gave none: what a model's answers brought about must not help it.
+
+    absent: why a field of the evidence is not there, where there is more to say than its name.
     """
     after: dict[str, AttackScores] = {}
     before: dict[str, AttackScores | None] = {}
@@ -565,7 +569,8 @@ def _scores(
         attack = attacks.REGISTRY[name]
         missing = evidence["after"].lacks(attack.needs)
         if missing:
-            skipped[name] = f"it needs {', '.join(missing)}"
+            known = (absent[field] for field in missing if absent.get(field))
+            skipped[name] = next(known, f"it needs {', '.join(missing)}")
             continue
         try:
             by_phase: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {

@@ -227,16 +227,27 @@ def _images(h: torch.Tensor) -> torch.Tensor:
     return h.flatten(0, 1).permute(0, 3, 1, 2)
 
 
-class _MaxPool:
-    """The gradient goes to the first of equal maxima, row by row, as in torch."""
+class _Pooling:
+    """What both kinds of pooling keep: the input as images, the output and the gradient."""
 
     def __init__(self, layer: Pool, shape: Shape) -> None:
         self.layer, self.keep = layer, _Kept()
         self.channels, self.height, self.width = shape
 
-    def forward(self, h: torch.Tensor) -> torch.Tensor:
+    def output_for(self, h: torch.Tensor) -> torch.Tensor:
         self.input = _images(h)
-        out = self.keep("out", (*h.shape[:2], self.height, self.width, self.channels), h)
+        return self.keep("out", (*h.shape[:2], self.height, self.width, self.channels), h)
+
+    def input_gradient_for(self, delta: torch.Tensor) -> torch.Tensor:
+        _, channels, height, width = self.input.shape
+        return self.keep("before", (*delta.shape[:2], height, width, channels), delta)
+
+
+class _MaxPool(_Pooling):
+    """The gradient goes to the first of equal maxima, row by row, as in torch."""
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        out = self.output_for(h)
         chosen = self.keep("chosen", out.shape, out, torch.int64)
         self.chosen = _images(chosen)
         torch.ops.aten.max_pool2d_with_indices.out(
@@ -246,8 +257,7 @@ class _MaxPool:
         return out
 
     def backward(self, delta: torch.Tensor, wanted: bool) -> torch.Tensor:
-        n, channels, height, width = self.input.shape
-        before = self.keep("before", (*delta.shape[:2], height, width, channels), delta)
+        before = self.input_gradient_for(delta)
         torch.ops.aten.max_pool2d_with_indices_backward.grad_input(
             _images(delta), self.input, self.layer.kernel, self.layer.stride,
             (0, 0), (1, 1), False, self.chosen, grad_input=_images(before),
@@ -255,22 +265,16 @@ class _MaxPool:
         return before
 
 
-class _AveragePool:
-    def __init__(self, layer: Pool, shape: Shape) -> None:
-        self.layer, self.keep = layer, _Kept()
-        self.channels, self.height, self.width = shape
-
+class _AveragePool(_Pooling):
     def forward(self, h: torch.Tensor) -> torch.Tensor:
-        self.input = _images(h)
-        out = self.keep("out", (*h.shape[:2], self.height, self.width, self.channels), h)
+        out = self.output_for(h)
         torch.ops.aten.avg_pool2d.out(
             self.input, self.layer.kernel, self.layer.stride, out=_images(out)
         )
         return out
 
     def backward(self, delta: torch.Tensor, wanted: bool) -> torch.Tensor:
-        n, channels, height, width = self.input.shape
-        before = self.keep("before", (*delta.shape[:2], height, width, channels), delta)
+        before = self.input_gradient_for(delta)
         torch.ops.aten.avg_pool2d_backward.grad_input(
             _images(delta), self.input, self.layer.kernel, self.layer.stride,
             (0, 0), False, True, None, grad_input=_images(before),

@@ -20,7 +20,10 @@ from auditkit.network.digest import semantic_digest
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
-from auditkit.unlearning import retrain
+from auditkit.unlearning import (
+    prune,
+    retrain,
+)
 from auditkit.unlearning.interface import (
     Diverged,
     Method,
@@ -30,13 +33,16 @@ from auditkit.unlearning.interface import (
     Task,
     UnlearnedModel,
 )
+from auditkit.unlearning.training import one_thread
 
 if TYPE_CHECKING:
     from auditkit.unlearning.history import History
 
-METHODS: Mapping[str, Method] = MappingProxyType(
-    {method.name: method for method in (retrain.METHOD,)}
+_ALL = (
+    retrain.METHOD,
+    prune.METHOD,
 )
+METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
 
 COLLAPSED = 0.5  # of the accuracy on retained records that the original had
 
@@ -68,7 +74,7 @@ def unlearn(
     task = Task(network, forget, retain, holdout, kind, seed, history, progress)
     begun = time.perf_counter()
     try:
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"), one_thread():
             unlearned = method.run(task, chosen)
     except Diverged as error:
         raise Diverged(f"{name} diverged: {error}; lower its learning rate") from None

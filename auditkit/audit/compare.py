@@ -27,8 +27,8 @@ from auditkit.certificate.history import active, new_request
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.policy import Policy
-from auditkit.certificate.statement import Request
-from auditkit.certificate.submission import Submission, load_submission
+from auditkit.certificate.request import Request
+from auditkit.certificate.submission import PatchSubmission, load_patch_submission
 from auditkit.certificate.verify import own_records, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.network.digest import semantic_digest
@@ -44,8 +44,8 @@ JUDGED = {name: TITLES[name] for name in ("compare.gates", "compare.specificatio
 
 
 def compare(
-    owner: Submission,
-    auditor: Submission,
+    owner: PatchSubmission,
+    auditor: PatchSubmission,
     *,
     retain: Records | None,
     seed: int,
@@ -114,7 +114,7 @@ def compare_directories(
     Raises UsageError when a file of the caller's own is bad or the recomputation lacks what the
     specification needs, EvidenceError (TamperError: exit 1) when one of the owner's is.
     """
-    submission = load_submission(Path(owner))
+    submission = load_patch_submission(Path(owner))
     asked = own_records(forget, submission)
     kept = own_records(retain, submission)
     if not recompute:
@@ -124,7 +124,7 @@ def compare_directories(
                 remedy="give one, or have it recomputed",
             )  # fmt: skip
         with callers_own():
-            own = load_submission(Path(auditor))
+            own = load_patch_submission(Path(auditor))
         return compare(
             submission, own, retain=kept, seed=seed, forget=asked, columns=("owner", "auditor")
         )
@@ -137,11 +137,11 @@ def compare_directories(
 
 
 def _from_settings(
-    submission: Submission,
+    submission: PatchSubmission,
     requested: Records,
     reference: Path | None,
     reference_network: Path | None,
-) -> Submission:
+) -> PatchSubmission:
     """Read what the caller gives for a recomputation, and recompute."""
     unseen = own_records(reference, submission)
     network = None
@@ -163,12 +163,12 @@ def _from_settings(
 
 
 def recompute(
-    owner: Submission,
+    owner: PatchSubmission,
     records: Records,
     *,
     reference: Records | None = None,
     reference_network: Network | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Return the submission that the certificate's settings give for `records`, in memory.
 
     Raises UsageError when the settings cannot be met, or what they need is missing.
@@ -192,10 +192,10 @@ def recompute(
             key=key,
             requests=requests,
         )
-        return load_submission(out)
+        return load_patch_submission(out)
 
 
-def _asked(owner: Submission, digests: tuple[str, ...]) -> list[Request]:
+def _asked(owner: PatchSubmission, digests: tuple[str, ...]) -> list[Request]:
     """Return the owner's active requests as far as they are for these records, and the rest."""
     here, requests, parent = set(digests), list[Request](), None
     told = [request.records for request in active(owner.certificate.requests)]
@@ -208,19 +208,19 @@ def _asked(owner: Submission, digests: tuple[str, ...]) -> list[Request]:
     return requests
 
 
-def _key(side: Submission, records: Records | None) -> bytes | None:
+def _key(side: PatchSubmission, records: Records | None) -> bytes | None:
     """Return the key under which a certificate names records: its own, else the list's."""
     if side.forget is not None and side.forget.key is not None:
         return side.forget.key
     return None if records is None else records.key
 
 
-def _known_to(side: Submission, records: Records | None) -> Records | None:
+def _known_to(side: PatchSubmission, records: Records | None) -> Records | None:
     """Return the records under the key of one side: each submission has a key of its own."""
     return None if records is None else replace(records, key=_key(side, records))
 
 
-def _keys(owner: Submission, auditor: Submission, records: Records | None) -> Keys:
+def _keys(owner: PatchSubmission, auditor: PatchSubmission, records: Records | None) -> Keys:
     """Return the keys under which either certificate names records; None when one is unknown."""
     keys = (_key(owner, records), _key(auditor, records))
     return None if keys[0] is None or keys[1] is None else (keys[0], keys[1])

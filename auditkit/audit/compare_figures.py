@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 from auditkit.audit.compare_gates import GateMatch
 from auditkit.audit.compare_regions import region_bounds
 from auditkit.certificate.identity import record_digests
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits
 from auditkit.patch.gates import GateTable, Patch
 from auditkit.patch.tensors import patch_to_bytes
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity, not_run, shown
 
-Sides = tuple[Submission, Submission]
+Sides = tuple[PatchSubmission, PatchSubmission]
 Keys = tuple[bytes, bytes] | None
 
 GROUPS_LISTED = 200
@@ -107,7 +107,7 @@ def _offsets_at_records(sides: Sides, match: GateMatch, records: Records | None)
 
 
 def offsets_at(
-    side: Submission, gates: NDArray[np.int64], x: NDArray[np.float32]
+    side: PatchSubmission, gates: NDArray[np.int64], x: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Return what gate `gates[i]` adds [N, C] when fully open at `x[i]`."""
     table = side.patch.table
@@ -246,7 +246,7 @@ def sentence(checks: Sequence[CheckResult]) -> str:
     return "; ".join(words) + "."
 
 
-def _figures(side: Submission, records: Records | None) -> dict[str, Any]:
+def _figures(side: PatchSubmission, records: Records | None) -> dict[str, Any]:
     table = side.patch.table
     if isinstance(table, GateTable):
         constant, values = ~table.kind_output, table.offset

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from auditkit.certificate.check import Claims, Findings, Verdict
 from auditkit.certificate.checking import check_patch
 from auditkit.certificate.matching import Matched
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import pattern
 from auditkit.network.region import Box, Piece, record_batches
 from auditkit.network.rigorous import RIGOROUS, Ball, enlarge, gamma
@@ -38,7 +38,7 @@ class Differences:
 
 
 def across_forms(
-    sides: tuple[Submission, Submission], matches: tuple[Matched, Matched], count: int
+    sides: tuple[PatchSubmission, PatchSubmission], matches: tuple[Matched, Matched], count: int
 ) -> Differences:
     """Bound the difference on every region that both of two patches claim, of `count` records."""
     place = {int(record): row for row, record in enumerate(matches[1].record)}
@@ -80,7 +80,7 @@ def across_forms(
 
 
 def _difference(
-    sides: tuple[Submission, Submission], claims: list[Claims], piece: Piece
+    sides: tuple[PatchSubmission, PatchSubmission], claims: list[Claims], piece: Piece
 ) -> tuple[F64, NDArray[np.bool_]]:
     """Return the greatest difference of a logit [N], and where other gates may be open."""
     lines = [_added(side, c, piece) for side, c in zip(sides, claims, strict=True)]
@@ -111,7 +111,7 @@ def perhaps_cut(table: GateTable, gate: Index, found: Findings) -> NDArray[np.bo
     return np.asarray(narrowed & (found.region != Verdict.PROVED))
 
 
-def _added(side: Submission, claims: Claims, piece: Piece) -> tuple[Ball, Ball, F64]:
+def _added(side: PatchSubmission, claims: Claims, piece: Piece) -> tuple[Ball, Ball, F64]:
     """Return an open gate's offset as gradient [N, C, *shape] and value [N, C] at the records, and
     by how much [N, C] clipping to [-K, K] may change it on the boxes."""
     table, shape = side.patch.table, piece.jacobian.center.shape
@@ -138,6 +138,6 @@ def _added(side: Submission, claims: Claims, piece: Piece) -> tuple[Ball, Ball, 
     return line, start, np.where(beyond <= 0, 0.0, np.nextafter(beyond, np.inf))
 
 
-def _domain(side: Submission) -> tuple[float, float]:
+def _domain(side: PatchSubmission) -> tuple[float, float]:
     domain = side.certificate.settings.domain
     return domain.lower, domain.upper

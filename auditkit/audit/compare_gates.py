@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import GateTable
 from auditkit.records import Records
@@ -36,7 +36,9 @@ class GateMatch:
     touched: tuple[tuple[int, ...], ...]
 
 
-def match_gates(owner: Submission, auditor: Submission, records: Records | None) -> GateMatch:
+def match_gates(
+    owner: PatchSubmission, auditor: PatchSubmission, records: Records | None
+) -> GateMatch:
     """Pair gates by pattern bits, each once, then by the record that they serve.
 
     Gates whose regions are written out have no bits: they are paired by the record alone.
@@ -71,7 +73,9 @@ def match_gates(owner: Submission, auditor: Submission, records: Records | None)
     return GateMatch(tuple(pairs), alike, tuple(missing), tuple(extra), served, touched)
 
 
-def _by_record(owner: Submission, auditor: Submission, records: Records | None) -> GateMatch:
+def _by_record(
+    owner: PatchSubmission, auditor: PatchSubmission, records: Records | None
+) -> GateMatch:
     """Pair gates, each once, that are open at a common record."""
     touched, served = _open_at(owner, None, records), _open_at(auditor, None, records)
     waiting: dict[int, list[int]] = defaultdict(list)
@@ -92,7 +96,7 @@ def _by_record(owner: Submission, auditor: Submission, records: Records | None) 
     return GateMatch(tuple(pairs), 0, missing, tuple(extra), served, touched)
 
 
-def everywhere(submission: Submission) -> tuple[int, ...]:
+def everywhere(submission: PatchSubmission) -> tuple[int, ...]:
     """Return, for every group that acts without a gate, the class it lowers, in order."""
     if isinstance(submission.patch, ExplicitPatch):
         return ()
@@ -101,7 +105,7 @@ def everywhere(submission: Submission) -> tuple[int, ...]:
 
 
 def _open_at(
-    submission: Submission, table: GateTable | None, records: Records | None
+    submission: PatchSubmission, table: GateTable | None, records: Records | None
 ) -> tuple[tuple[int, ...], ...]:
     if records is None:
         return ((),) * submission.patch.gates

@@ -18,7 +18,7 @@ from auditkit.audit.compare_forms import across_forms, perhaps_cut
 from auditkit.certificate.check import Findings, check_claims
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.rigorous import enlarge
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import GateTable
@@ -44,7 +44,7 @@ class RegionBounds:
 
 
 def region_bounds(
-    owner: Submission, auditor: Submission, records: Records, keys: tuple[bytes, bytes]
+    owner: PatchSubmission, auditor: PatchSubmission, records: Records, keys: tuple[bytes, bytes]
 ) -> RegionBounds:
     """Bound |F_owner - F_auditor| on every region that both claim, at the smaller radius.
 
@@ -82,7 +82,7 @@ def _nothing(why: dict[str, int]) -> RegionBounds:
 
 
 def _in_common(
-    owner: Submission, auditor: Submission, matches: list[Matched], count: int
+    owner: PatchSubmission, auditor: PatchSubmission, matches: list[Matched], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], dict[str, int]]:
     """Return the rows of either side's claims that speak of the same region in the same way."""
     place = {int(record): row for row, record in enumerate(matches[1].record)}
@@ -108,8 +108,8 @@ def _in_common(
 
 
 def _bound(
-    owner: Submission,
-    auditor: Submission,
+    owner: PatchSubmission,
+    auditor: PatchSubmission,
     gates: tuple[NDArray[np.int64], NDArray[np.int64]],
     found: tuple[Findings, Findings],
 ) -> F64:

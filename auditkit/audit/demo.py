@@ -19,7 +19,7 @@ from attacks.shadows import Recipe, train_one
 from auditkit.audit.run import run_audit
 from auditkit.certificate.identity import derived_key
 from auditkit.certificate.make import make_submission
-from auditkit.certificate.submission import load_submission
+from auditkit.certificate.submission import load_patch_submission
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import directory_atomic, write_atomic
 from auditkit.network.evaluate import logits
@@ -109,7 +109,7 @@ batch_size = {RECIPE.batch_size}
 
     cheat = folder / "dishonest"
     cheat.mkdir()
-    submission = load_submission(folder / "submission")
+    submission = load_patch_submission(folder / "submission")
     step = submission
     for index, name in enumerate(CHEATS):
         last = index == len(CHEATS) - 1

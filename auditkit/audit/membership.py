@@ -62,7 +62,6 @@ from auditkit.errors import callers_own
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.read import load_network
-from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Result, not_run
 from auditkit.threats.observe import delivered
@@ -342,7 +341,7 @@ def _unsure(submission: Submission, after: dict[str, AttackScores]) -> dict[str,
     had an AUC of 0.35 by LiRA offline, Attack-R and IAM, 0.45 by the loss. Shadow models that were
     unlearned by the same method are no such attacks.
     """
-    if submission.certificate.settings.spec is not Spec.REFERENCE:
+    if not submission.answers_as_reference:
         return {}
     needs = {name: attacks.REGISTRY[name].needs for name in after}
     return {name: ANOTHER for name in after if "unlearned_shadows" not in needs[name]}
@@ -363,7 +362,7 @@ class Groups:
         self.retain = retain
         self.x: NDArray[np.float32] = np.concatenate([forget.x, holdout.x])
         self.y: NDArray[np.int64] = np.concatenate([forget.y, holdout.y])
-        domain = submission.certificate.settings.domain
+        domain = submission.domain
         self.domain = (domain.lower, domain.upper)
         self.models: dict[str, Callable[[Any], Any]] = {
             "before": lambda x: logits(submission.network, x.astype(submission.network.dtype)),
@@ -437,7 +436,7 @@ class Groups:
             earlier = self.outputs["before"]
             found = replace(found, earlier_logits=earlier, earlier_population_logits=earlier[n:])
         if phase == "after":
-            found = replace(found, gates=self.submission.patched.openness(self.x))
+            found = replace(found, gates=self.submission.openness(self.x))
         if run is not None:
             found = replace(
                 found,

@@ -226,8 +226,7 @@ def bar_edges(groups: list[NDArray[Any]]) -> NDArray[np.float64]:
 
 
 def _curve(groups: Groups, curve: attacks.neighbourhood.NeighbourhoodCurve) -> dict[str, Any]:
-    certificate = groups.submission.certificate
-    radii = [claim.radius for claim in certificate.claims if np.isfinite(claim.radius)]
+    radii = [radius for radius in groups.submission.claimed_radii if np.isfinite(radius)]
     points = curve.points
     series: list[dict[str, Any]] = [
         {

@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from attacks.decision.class_deletion import deleted_classes, of_classes
 from auditkit.certificate.submission import Submission
 from auditkit.errors import UsageError
-from auditkit.patch.settings import Scope
 from auditkit.records import Records
 
 
@@ -68,7 +67,7 @@ def judged_records(
             f"{wrong} of {len(forget)} forgotten records have another label in the training "
             "records: one of the two is wrong"
         )
-    declared = submission.certificate.settings.scope is Scope.CLASS
+    declared = bool(submission.whole_classes)
     kept = retain if train is None else _without(train, forget, "", {})
     classes = deleted_classes(
         forget.y,

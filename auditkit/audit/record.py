@@ -15,6 +15,7 @@ from auditkit.audit.shadow_network import dense_widths, described
 from auditkit.audit.verdict import verdict
 from auditkit.certificate.history import active_records, history_rows
 from auditkit.certificate.identity import keyed_bytes
+from auditkit.certificate.submission import PATCH, PatchSubmission
 from auditkit.files import canonical_json, sha256_hex
 from auditkit.network.graph import Network, constants
 from auditkit.network.units import unit_layout
@@ -74,7 +75,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
     checks = found.checks
     judged = verdict(checks, found.assertion)
     membership, submission = found.membership, found.submission
-    radius = submission.certificate.assertion_radius if submission is not None else None
+    radius = submission.assertion_radius if submission is not None else None
     record: dict[str, Any] = {
         "schema": RECORD_SCHEMA,
         "title": plan.title,
@@ -146,12 +147,10 @@ def _subject(found: Findings) -> dict[str, Any]:
     submission = found.submission
     if submission is None:
         return {"network": None, "patch": None, "request": None}
-    network, patch = submission.network, submission.patch
-    settings = submission.certificate.settings
+    network = submission.network
     records = found.records.get("forget") or submission.forget
     people = None if records is None or records.subject is None else len(set(records.subject))
     parameters = sum(int(np.size(c)) for node in network.nodes for c in constants(node.operator))
-    size = (submission.directory / "patch.safetensors").stat().st_size
     return {
         "network": {
             "architecture": architecture(network),
@@ -160,26 +159,31 @@ def _subject(found: Findings) -> dict[str, Any]:
             "units": unit_layout(network).count,
             "parameters": parameters,
         },
-        "patch": {
-            "spec": settings.spec.value,
-            "scope": settings.scope.value,
-            "groups": sum(group.units_of for group in patch.groups),
-            "gates": patch.gates,
-            "bytes": size,
-        },
+        "patch": _patch(submission) if isinstance(submission, PatchSubmission) else None,
         "request": {
-            "records": len(active_records(submission.certificate.requests)),
+            "records": len(active_records(submission.requests)),
             "subjects": people,
         },
+    }
+
+
+def _patch(submission: PatchSubmission) -> dict[str, Any]:
+    settings, patch = submission.certificate.settings, submission.patch
+    return {
+        "spec": settings.spec.value,
+        "scope": settings.scope.value,
+        "groups": sum(group.units_of for group in patch.groups),
+        "gates": patch.gates,
+        "bytes": (submission.directory / PATCH).stat().st_size,
     }
 
 
 def _history(found: Findings) -> list[dict[str, Any]]:
     """Return the list of requests as a table, where there is more than the one to be examined."""
     submission = found.submission
-    if submission is None or len(submission.certificate.requests) < 2:
+    if submission is None or len(submission.requests) < 2:
         return []
-    rows = history_rows(submission.certificate.requests)
+    rows = history_rows(submission.requests)
     return [
         {
             "id": "requests",
@@ -242,7 +246,7 @@ def _settings(found: Findings) -> dict[str, Any]:
         "required_by_plan": list(plan.required) or "defaults",
     }
     if found.submission is not None:
-        settings["patch"] = found.submission.certificate.settings.to_json()
+        settings[found.submission.KIND] = found.submission.settings_json()
     if plan.attack is not None:
         settings["attack"] = {
             "names": list(plan.attack.names) or "all",

@@ -19,7 +19,12 @@ from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
 from auditkit.audit.verdict import under_assertion
-from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.certificate.submission import (
+    PatchSubmission,
+    Submission,
+    TamperError,
+    read_submission,
+)
 from auditkit.certificate.verify import own_records, tampered, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.files import sha256_hex, write_atomic
@@ -104,7 +109,7 @@ def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = Non
         found.checks = (_unreadable(error),)
         return found
     found.submission = submission
-    found.assertion = plan.assertion or submission.certificate.assertion
+    found.assertion = plan.assertion or submission.assertion
     for name, path in plan.records.items():
         found.records[name] = own_records(path, submission)
     forget, retain = found.records.get("forget"), found.records.get("retain")
@@ -116,9 +121,8 @@ def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = Non
     )  # fmt: skip
     checks = list(verified.checks)
     found.charts.extend(certificate_charts(verified))
-    settings = submission.certificate.settings
     found.charts.extend(
-        shown_charts(verified, submission.certificate.assertion_radius, settings.domain.width)
+        shown_charts(verified, submission.assertion_radius, submission.domain.width)
     )
     found.tables.extend(shown_tables(verified))
     requested = forget if forget is not None else submission.forget
@@ -142,6 +146,10 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
     if requested is None:
         found.not_examined.append("a recomputed patch (the forgotten records are withheld)")
         return []
+    if not isinstance(submission, PatchSubmission):
+        reason = "the submission has no patch to recompute"
+        found.not_examined.append(f"a recomputed patch ({reason})")
+        return [not_run(n, title, reason, required=False) for n, title in JUDGED.items()]
     model = plan.compare.reference_model
     with callers_own():
         network = None if model is None else load_network(model)

@@ -36,7 +36,7 @@ from auditkit.audit.shadow_network import (
     as_network,
     read_for_training,
 )
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission, Submission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.scale import typical_activation
@@ -44,7 +44,7 @@ from auditkit.parallel import single_products
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.generate import Request, make_patch
 from auditkit.patch.patched import patched_network
-from auditkit.patch.settings import Scope, Settings, Spec
+from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records
 
 Progress = Callable[[int, int], None]
@@ -67,7 +67,7 @@ def train_unlearned_run(
     seed: int,
     progress: Progress | None,
     *,
-    method: str = "patch",
+    method: str | None = None,
 ) -> tuple[UnlearnedShadows | None, str]:
     """Return unlearned shadow models' φ of forgotten, then unseen records; else None and why not.
 
@@ -79,14 +79,13 @@ def train_unlearned_run(
     kind = architecture_of(submission.network)
     if kind is None:
         return None, UNTRAINABLE
-    settings = submission.certificate.settings
-    if settings.scope is Scope.CLASS:
+    if submission.whole_classes:
         return None, "a request for a whole class has no forget sets drawn at random"
     judged = len(forget) + len(holdout)
     models = min(shadows + shadows % 2, MOST_SHADOWS)
     needed = rows_needed(judged, len(forget), TIMES)
     sets = -(-needed // models)
-    most = MOST_UNLEARNED if np.isfinite(settings.radius) else MOST_OF_REGIONS
+    most = most_models(submission)
     room = judged // 2 // len(forget)  # forget sets in the half that a shadow model trained on
     if not room:
         return None, (
@@ -116,7 +115,7 @@ def train_unlearned_run(
             kind,
             read,
             y,
-            METHODS[method](submission, reading),
+            METHODS[method or submission.KIND](submission, reading),
             rest_size=max(0, min(len(train) - judged // 2, len(rest) - kept_out)),
             judged=judged,
             subjects=units((forget, holdout)),
@@ -134,6 +133,13 @@ def train_unlearned_run(
     return made, ""
 
 
+def most_models(submission: Submission) -> int:
+    """Return how many models may be unlearned as the submission's was: what that takes decides."""
+    if isinstance(submission, PatchSubmission) and submission.of_regions:
+        return MOST_OF_REGIONS
+    return MOST_UNLEARNED
+
+
 def patch_again(submission: Submission, reading: Reading | None = None) -> Unlearn:
     """Return the submission's way of patching, as a method for any network.
 
@@ -143,6 +149,8 @@ def patch_again(submission: Submission, reading: Reading | None = None) -> Unlea
     gates are open at the same records. reading: how the shadow models read records, as they are
     when None; the patch is made for the network that takes them as they are.
     """
+    if not isinstance(submission, PatchSubmission):
+        raise ValueError("only a submission of a patch can be patched again")
     settings = submission.certificate.settings
     if isinstance(submission.patch, ExplicitPatch):
         settings = replace(settings, sharpness=None)  # not over distances to rows

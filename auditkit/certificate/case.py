@@ -15,7 +15,7 @@ from auditkit.certificate.history import active_records
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.patch.settings import Scope
 from auditkit.records import Records
 
@@ -29,7 +29,7 @@ class Case:
     says that exact arithmetic was asked for throughout.
     """
 
-    submission: Submission
+    submission: PatchSubmission
     policy: Policy
     seed: int
     forget: Records | None
@@ -76,7 +76,7 @@ class Case:
 
 
 def prepare(
-    submission: Submission,
+    submission: PatchSubmission,
     forget: Records | None,
     retain: Records | None,
     holdout: Records | None,

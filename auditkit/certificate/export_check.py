@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.errors import EvidenceError
 from auditkit.second_opinion import run_onnx
 
@@ -33,7 +33,7 @@ class ExportFinding:
 
 
 def examine_export(
-    submission: Submission, records: NDArray[np.float32] | None, seed: int
+    submission: PatchSubmission, records: NDArray[np.float32] | None, seed: int
 ) -> ExportFinding:
     """Compare the delivered export with our own: by bytes, else by search for disagreement."""
     if submission.export_is_canonical:
@@ -60,7 +60,7 @@ def examine_export(
 
 
 def search_inputs(
-    submission: Submission, records: NDArray[np.float32] | None, seed: int
+    submission: PatchSubmission, records: NDArray[np.float32] | None, seed: int
 ) -> list[tuple[str, NDArray[np.float32]]]:
     """Return named sets of inputs on which two versions of a network may well differ."""
     settings = submission.certificate.settings

@@ -14,7 +14,11 @@ from numpy.typing import NDArray
 from auditkit.certificate.history import new_request
 from auditkit.certificate.identity import random_key, record_digests
 from auditkit.certificate.statement import Certificate, Claim
-from auditkit.certificate.submission import Submission, read_submission, write_submission
+from auditkit.certificate.submission import (
+    PatchSubmission,
+    read_patched,
+    write_submission,
+)
 from auditkit.errors import UsageError
 from auditkit.network.digest import semantic_digest
 from auditkit.network.evaluate import logits
@@ -36,7 +40,7 @@ def submission_from_arrays(
     out: str | os.PathLike[str],
     *,
     replace: bool = False,
-) -> Submission:
+) -> PatchSubmission:
     """Write a submission for an explicit patch made elsewhere, and read it back.
 
     `model` is a network or its file, `forget` records or their file. `groups` maps a name to
@@ -74,7 +78,7 @@ def submission_from_arrays(
     )
     keyed = dataclasses.replace(forget, key=key)
     write_submission(Path(out), network, patch, certificate, keyed, replace=replace)
-    return read_submission(Path(out))
+    return read_patched(Path(out))
 
 
 def patch_from_arrays(network: Network, groups: Mapping[str, Mapping[str, Any]]) -> ExplicitPatch:

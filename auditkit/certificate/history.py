@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.statement import Certificate, Request
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.request import Request
+from auditkit.certificate.statement import Certificate
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.files import canonical_json, sha256_hex
 from auditkit.network.graph import Network
 from auditkit.patch.generate import Made as MadePatch
@@ -54,12 +55,12 @@ def active_records(requests: Sequence[Request]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(d for request in active(requests) for d in request.records))
 
 
-def history_faults(certificate: Certificate) -> list[str]:
-    """Return what contradicts itself in the list of requests, and what claims do not fit it."""
+def request_faults(requests: Sequence[Request]) -> list[str]:
+    """Return what contradicts itself in the list of requests."""
     faults = []
     seen: set[str] = set()
     previous = None
-    for request in certificate.requests:
+    for request in requests:
         name = request.id
         if name in seen:
             faults.append(f"two requests are called {name}")
@@ -75,6 +76,12 @@ def history_faults(certificate: Certificate) -> list[str]:
         if request.status != "active" and request.groups:
             faults.append(f"{name} is withdrawn and still has groups")
         previous = name
+    return faults
+
+
+def history_faults(certificate: Certificate) -> list[str]:
+    """Return what contradicts itself in the list of requests, and what claims do not fit it."""
+    faults = request_faults(certificate.requests)
     served: dict[str, set[str]] = {}
     for request in active(certificate.requests):
         for digest in request.records:
@@ -166,7 +173,7 @@ class Owed:
     idle: tuple[tuple[str, str], ...]
 
 
-def owed_gates(submission: Submission, records: Records, digests: Sequence[str]) -> Owed:
+def owed_gates(submission: PatchSubmission, records: Records, digests: Sequence[str]) -> Owed:
     """Return which gates are owed to a request for some of `records` [N] of keyed `digests`."""
     table = submission.patch.table
     stored = table.source[table.group]

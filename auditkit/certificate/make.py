@@ -21,7 +21,8 @@ from auditkit.certificate.history import (
 )
 from auditkit.certificate.identity import random_key, record_digests
 from auditkit.certificate.prove import Proved, prove
-from auditkit.certificate.statement import Certificate, Request
+from auditkit.certificate.request import Request
+from auditkit.certificate.statement import Certificate
 from auditkit.certificate.submission import write_submission
 from auditkit.errors import UsageError
 from auditkit.network.digest import semantic_digest

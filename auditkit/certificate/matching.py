@@ -11,7 +11,7 @@ from auditkit.certificate.check import Claims
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.statement import Claim
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.settings import Method, Spec
 from auditkit.records import Records
@@ -37,7 +37,9 @@ class Matched:
     requested: int
 
 
-def match_claims(submission: Submission, records: Records, key: bytes, policy: Policy) -> Matched:
+def match_claims(
+    submission: PatchSubmission, records: Records, key: bytes, policy: Policy
+) -> Matched:
     """Align the certificate's region claims with `records`, the ones that were to be forgotten."""
     certificate, patch = submission.certificate, submission.patch
     digests = record_digests(records, key)
@@ -88,7 +90,7 @@ def match_claims(submission: Submission, records: Records, key: bytes, policy: P
 
 
 def _fault(
-    claim: Claim, submission: Submission, records: Records, row: int, gate: int, policy: Policy
+    claim: Claim, submission: PatchSubmission, records: Records, row: int, gate: int, policy: Policy
 ) -> str | None:
     """Return what makes a claim worthless or contradictory, or None."""
     settings, patch = submission.certificate.settings, submission.patch
@@ -118,7 +120,7 @@ def _fault(
     return None
 
 
-def policy_faults(submission: Submission, policy: Policy) -> list[str]:
+def policy_faults(submission: PatchSubmission, policy: Policy) -> list[str]:
     """Return how the certificate's settings fall below the auditor's floors."""
     settings = submission.certificate.settings
     faults = []

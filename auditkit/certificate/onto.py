@@ -22,8 +22,8 @@ from auditkit.certificate.history import (
 )
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.make import Made, history_targets, make_submission
-from auditkit.certificate.statement import Request
-from auditkit.certificate.submission import MODELS, Submission
+from auditkit.certificate.request import Request
+from auditkit.certificate.submission import MODELS, PatchSubmission
 from auditkit.errors import UsageError
 from auditkit.network.graph import Network
 from auditkit.patch.explicit import ExplicitPatch
@@ -41,7 +41,7 @@ SAME_OFFSET = 1e-3  # relative: another machine sums in another order
 class Earlier:
     """An earlier submission with the records of its active requests, each once, under its key."""
 
-    submission: Submission
+    submission: PatchSubmission
     records: Records
     digests: tuple[str, ...]
 
@@ -55,7 +55,7 @@ class Earlier:
         return self.records.key
 
 
-def earlier_history(submission: Submission, given: Records | None) -> Earlier:
+def earlier_history(submission: PatchSubmission, given: Records | None) -> Earlier:
     """Return what a further step builds on; `given` are the records where they are withheld.
 
     Raises UsageError when records or key are missing, or submission and records do not agree.

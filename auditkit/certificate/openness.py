@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.check import violation_ceiling
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import evaluate, pattern
 from auditkit.network.graph import Array
 from auditkit.network.scale import random_inputs, typical_activation
@@ -20,7 +20,7 @@ BATCH = 1024
 REGIONS = 16  # whose faces say what a typical distance is
 
 
-def fully_open(submission: Submission, x: Array, table: GateTable | None = None) -> Bits:
+def fully_open(submission: PatchSubmission, x: Array, table: GateTable | None = None) -> Bits:
     """Return [N, G]: whether each gate is fully open at each of `x` [N, *input_shape].
 
     In float64, so that no gate is lost to rounding at the record it was made for. `table` takes
@@ -38,7 +38,7 @@ def fully_open(submission: Submission, x: Array, table: GateTable | None = None)
     return opened
 
 
-def relative_sharpness(submission: Submission, records: Array | None) -> tuple[float, float]:
+def relative_sharpness(submission: PatchSubmission, records: Array | None) -> tuple[float, float]:
     """Return the least n and the greatest dead zone, over the size of what they are measured on.
 
     That is the typical pre-activation for patterns. For written-out rows it is the typical distance

@@ -34,11 +34,12 @@ from auditkit.certificate.policy import CHECKS, Policy, read_policy
 from auditkit.certificate.shown.checks import shown_checks, shown_not_run
 from auditkit.certificate.submission import (
     FORGET,
+    PatchSubmission,
     Submission,
     TamperError,
     read_submission,
 )
-from auditkit.errors import UsageError, callers_own
+from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.parallel import single_products
 from auditkit.records import Records, read_records
 from auditkit.results import CheckResult, Outcome, Result, not_run
@@ -97,6 +98,13 @@ def verify_submission(
     float64 leaves open; `progress` is told how many of these are done. `measure` adds what no
     certificate can say, which decides nothing.
     """
+    if not isinstance(submission, PatchSubmission):
+        raise EvidenceError(
+            str(submission.directory),
+            expected="a submission of a patch",
+            found="an unlearned network",
+            remedy="attack it: this version verifies certificates only",
+        )
     policy = policy or Policy()
     # a hostile network overflows; what is NaN proves nothing
     with np.errstate(all="ignore"), single_products():
@@ -162,7 +170,7 @@ def own_records(path: Path | None, submission: Submission) -> Records | None:
     """Read records of the auditor's own in the submission's shape; UsageError when they are bad."""
     if path is None:
         return None
-    domain = submission.certificate.settings.domain
+    domain = submission.domain
     with callers_own():
         return read_records(
             path,

@@ -22,7 +22,7 @@ from auditkit.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from auditkit.certificate.make import Made
-    from auditkit.certificate.submission import Submission
+    from auditkit.certificate.submission import PatchSubmission
     from auditkit.patch.settings import Settings
     from auditkit.records import Records
 
@@ -173,10 +173,10 @@ def _first(args: argparse.Namespace) -> Made:
 def _further(args: argparse.Namespace) -> Made:
     """Add a request to a submission, or take one back."""
     from auditkit.certificate.onto import add_request, earlier_history, withdraw_request
-    from auditkit.certificate.submission import TamperError, load_submission
+    from auditkit.certificate.submission import TamperError, load_patch_submission
 
     try:
-        submission = load_submission(args.onto)
+        submission = load_patch_submission(args.onto)
     except TamperError:
         raise
     except EvidenceError as error:
@@ -213,7 +213,7 @@ def _nothing_asked(option: str) -> UsageError:
     )
 
 
-def _refuse_other_settings(args: argparse.Namespace, submission: Submission) -> None:
+def _refuse_other_settings(args: argparse.Namespace, submission: PatchSubmission) -> None:
     """Raise UsageError where an option says something else than the submission does."""
     import numpy as np
 

@@ -17,8 +17,8 @@ ERASED = "erased"
 
 
 def asserted(submission: Submission, evidence: Evidence) -> str:
-    """Return what is asserted: the auditor's reading if given, else the certificate's word."""
-    return evidence.assertion or submission.certificate.assertion
+    """Return what is asserted: the auditor's reading if given, else the owner's word."""
+    return evidence.assertion or submission.assertion
 
 
 def under(assertion: str, check: CheckResult) -> CheckResult:

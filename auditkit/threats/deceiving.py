@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
@@ -27,14 +27,14 @@ judged = Judgement("deceiving", "The requested records were unlearned, not other
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Make the patch for a share `strength` of decoys among `others`, and call them the requested.
 
     Decoys have the labels of the records whose digests they get, so that the claims read well.
@@ -57,7 +57,7 @@ def simulate(
     return forge.write(honest, out, patch=patch, certificate=certificate)
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Compare requested with other records: at which is a gate open, or the label changed?"""
     asked = requested(submission, evidence)
     if asked is None:
@@ -117,7 +117,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
 
 
-def _acting(submission: Submission, records: Records) -> tuple[np.ndarray, str]:
+def _acting(submission: PatchSubmission, records: Records) -> tuple[np.ndarray, str]:
     """Return at which records the patch acts, and in what sense."""
     if acts_everywhere(submission):
         seen = observe(submission, records)
@@ -126,7 +126,7 @@ def _acting(submission: Submission, records: Records) -> tuple[np.ndarray, str]:
     return nearness(submission, records.x) < 1, "a gate is open"
 
 
-def _comparable(submission: Submission, records: Records) -> Records:
+def _comparable(submission: PatchSubmission, records: Records) -> Records:
     """Return the records that a class request leaves alone; all of them for any other request."""
     label = submission.certificate.settings.target_class
     other = np.ones(len(records), bool) if label is None else records.y != label

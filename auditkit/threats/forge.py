@@ -18,8 +18,8 @@ from auditkit.certificate.prove import prove
 from auditkit.certificate.statement import Certificate, Claim
 from auditkit.certificate.submission import (
     MODELS,
-    Submission,
-    read_submission,
+    PatchSubmission,
+    read_patched,
     write_submission,
 )
 from auditkit.network.evaluate import logits
@@ -29,13 +29,13 @@ from auditkit.records import Records
 
 
 def write(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     patch: Patch | None = None,
     certificate: Certificate | None = None,
     exported: bytes | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Write the honest submission with these parts in place of its own, and read it back."""
     files = {
         name: (honest.directory / name).read_bytes() for name in MODELS if name in honest.files
@@ -50,11 +50,11 @@ def write(
         exported=exported,
         proofs=proofs_that_fit(honest, patch, certificate),
     )
-    return read_submission(out)
+    return read_patched(out)
 
 
 def proofs_that_fit(
-    honest: Submission, patch: Patch | None, certificate: Certificate | None
+    honest: PatchSubmission, patch: Patch | None, certificate: Certificate | None
 ) -> Proofs | None:
     """Return the honest proofs of claims that still are what they were, of as many gates."""
     if honest.proofs is None or (patch is not None and patch.gates != honest.patch.gates):
@@ -73,7 +73,7 @@ def with_groups(patch: Patch, groups: Sequence[Group]) -> Patch:
     return Patch(tuple(groups), patch.classes, patch.units)
 
 
-def owned_records(honest: Submission) -> tuple[Records, tuple[str, ...]]:
+def owned_records(honest: PatchSubmission) -> tuple[Records, tuple[str, ...]]:
     """Return the forgotten records with their digests; ValueError when they are withheld."""
     if honest.forget is None or honest.forget.key is None:
         raise ValueError("the honest submission withholds its records or their key")
@@ -81,7 +81,7 @@ def owned_records(honest: Submission) -> tuple[Records, tuple[str, ...]]:
 
 
 def remake(
-    honest: Submission, records: Records, digests: tuple[str, ...], settings: Settings
+    honest: PatchSubmission, records: Records, digests: tuple[str, ...], settings: Settings
 ) -> tuple[Patch, Certificate]:
     """Return patch and certificate as an owner makes them for `records`, said to be `digests`.
 
@@ -115,7 +115,7 @@ def restated(certificate: Certificate, claims: Sequence[Claim]) -> Certificate:
     return replace(certificate, claims=tuple(claims), assertion_radius=radius)
 
 
-def gate_records(honest: Submission) -> dict[tuple[str, int], int]:
+def gate_records(honest: PatchSubmission) -> dict[tuple[str, int], int]:
     """Return for each claimed gate (group, member) the index of a record that it serves."""
     _, digests = owned_records(honest)
     place = {digest: index for index, digest in enumerate(digests)}
@@ -126,7 +126,7 @@ def gate_records(honest: Submission) -> dict[tuple[str, int], int]:
     }
 
 
-def without_effect(honest: Submission) -> Patch:
+def without_effect(honest: PatchSubmission) -> Patch:
     """Return the patch with offsets that change nothing: 0, or the network's own answers."""
     records, _ = owned_records(honest)
     answers = logits(honest.network, records.x.astype(honest.network.dtype))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.evidence import Evidence
@@ -26,20 +26,22 @@ class Simulate(Protocol):
 
     def __call__(
         self,
-        honest: Submission,
+        honest: PatchSubmission,
         out: Path,
         *,
         seed: int,
         strength: float = 1.0,
         variant: str | None = None,
         others: Records | None = None,
-    ) -> Submission: ...
+    ) -> PatchSubmission: ...
 
 
 class Detect(Protocol):
     """Judge whether a submission behaves so: FAIL refutes honesty, PASS refutes the behaviour."""
 
-    def __call__(self, submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult: ...
+    def __call__(
+        self, submission: PatchSubmission, evidence: Evidence, *, seed: int
+    ) -> CheckResult: ...
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import numpy as np
 
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.statement import Certificate
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.certificate.verify import verify_submission
 from auditkit.files import sha256_hex
 from auditkit.network.scale import typical_activation
@@ -42,7 +42,7 @@ judged = Judgement("invalid-certificate", "Every statement of the certificate ho
 Forged = tuple[Patch, Certificate]
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Combine what verification found of the statements: one refuted fails, all proved passes."""
     result = evidence.verification or verified(submission, evidence, seed)
     checks = [check for check in result.checks if check.id in RESTS_ON]
@@ -79,7 +79,7 @@ def _only_reach(check: CheckResult) -> bool:
     return bool(sharp and check.evidence.get("relative_dead_zone", np.inf) * floor <= 1)
 
 
-def verified(submission: Submission, evidence: Evidence, seed: int) -> Result:
+def verified(submission: PatchSubmission, evidence: Evidence, seed: int) -> Result:
     """Return the verification of a submission with the auditor's records and default policy."""
     return verify_submission(
         submission,
@@ -92,14 +92,14 @@ def verified(submission: Submission, evidence: Evidence, seed: int) -> Result:
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """State something false, or true of nothing; `strength` is the share of claims it touches.
 
     Settings are shared by all claims: those variants take no share.
@@ -108,7 +108,7 @@ def simulate(
     return forge.write(honest, out, patch=patch, certificate=certificate)
 
 
-def _wrong_rows(honest: Submission, seed: int, strength: float) -> Forged:
+def _wrong_rows(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Flip one bit in eight of a pattern: rows that are not true of the record."""
     generator = np.random.default_rng([seed, 7])
 
@@ -122,7 +122,7 @@ def _wrong_rows(honest: Submission, seed: int, strength: float) -> Forged:
     )
 
 
-def _own_label(honest: Submission, seed: int, strength: float) -> Forged:
+def _own_label(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Redirect records to the label they have: nothing changes, and the claim is easily met."""
     records, _ = forge.owned_records(honest)
     if honest.certificate.settings.spec is not Spec.REDIRECT:
@@ -138,12 +138,12 @@ def _own_label(honest: Submission, seed: int, strength: float) -> Forged:
     return patch, forge.restated(honest.certificate, claims)
 
 
-def _negative_margin(honest: Submission, seed: int, strength: float) -> Forged:
+def _negative_margin(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     claims = [replace(claim, margin=-1.0) for claim in honest.certificate.claims]
     return honest.gated, forge.restated(honest.certificate, claims)
 
 
-def _loose_margin(honest: Submission, seed: int, strength: float) -> Forged:
+def _loose_margin(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Promise next to nothing, and keep it."""
     records, digests = forge.owned_records(honest)
     settings = honest.certificate.settings
@@ -151,14 +151,14 @@ def _loose_margin(honest: Submission, seed: int, strength: float) -> Forged:
     return forge.remake(honest, records, digests, replace(settings, margin=margin))
 
 
-def _tiny_radius(honest: Submission, seed: int, strength: float) -> Forged:
+def _tiny_radius(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     records, digests = forge.owned_records(honest)
     width = honest.certificate.settings.domain.width
     settings = replace(honest.certificate.settings, radius=1e-7 * width)
     return forge.remake(honest, records, digests, settings)
 
 
-def _small_bound(honest: Submission, seed: int, strength: float) -> Forged:
+def _small_bound(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Take K so small that clipping leaves a fraction of every offset."""
     groups = [
         replace(g, bound=float(np.float32(g.bound * (1 - 0.95 * strength))))
@@ -167,13 +167,13 @@ def _small_bound(honest: Submission, seed: int, strength: float) -> Forged:
     return forge.with_groups(honest.gated, groups), honest.certificate
 
 
-def _wrong_digest(honest: Submission, seed: int, strength: float) -> Forged:
+def _wrong_digest(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Name another network than the one that was delivered."""
     other = sha256_hex(f"another network {seed}".encode())
     return honest.gated, replace(honest.certificate, network=other)
 
 
-def _tiny_sharpness(honest: Submission, seed: int, strength: float) -> Forged:
+def _tiny_sharpness(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Let the gates close so slowly that they are open everywhere."""
     sharpness = float(np.float32((honest.certificate.settings.sharpness or 1.0) * 1e-5))
     groups = [replace(g, sharpness=sharpness) for g in honest.gated.groups]
@@ -181,7 +181,7 @@ def _tiny_sharpness(honest: Submission, seed: int, strength: float) -> Forged:
     return forge.with_groups(honest.gated, groups), replace(honest.certificate, settings=settings)
 
 
-def _wide_dead_zone(honest: Submission, seed: int, strength: float) -> Forged:
+def _wide_dead_zone(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Overlook violations as large as a pre-activation is."""
     domain = honest.certificate.settings.domain
     zone = float(np.float32(typical_activation(honest.network, domain.lower, domain.upper)))
@@ -189,7 +189,7 @@ def _wide_dead_zone(honest: Submission, seed: int, strength: float) -> Forged:
     return forge.with_groups(honest.gated, groups), honest.certificate
 
 
-_FORGERIES: dict[str, Callable[[Submission, int, float], Forged]] = {
+_FORGERIES: dict[str, Callable[[PatchSubmission, int, float], Forged]] = {
     "wrong-rows": _wrong_rows,
     "own-label": _own_label,
     "negative-margin": _negative_margin,

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
@@ -37,14 +37,14 @@ judged = Judgement("lazy", "Every requested record was unlearned, not only a par
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Leave out the gates of a share `strength` of the records; at least one gate stays.
 
     `dropped-claims` lists those records as unclaimed, with a reason an honest owner might have;
@@ -73,7 +73,7 @@ def simulate(
     return forge.write(honest, out, patch=patch, certificate=forge.restated(certificate, claims))
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Ask of each requested record: is a gate open at it, and is it answered as promised?"""
     asked = requested(submission, evidence)
     if asked is None:
@@ -124,7 +124,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return judged(Outcome.PASS, told, **figures)
 
 
-def _alike(submission: Submission, asked: Requested, seen: Observation) -> NDArray[np.bool_]:
+def _alike(submission: PatchSubmission, asked: Requested, seen: Observation) -> NDArray[np.bool_]:
     """Return [N]: records that are patched, by their own open gate, to hardly another output.
 
     On a network that answers alike for all records of a label that is what an honest target is.
@@ -139,7 +139,7 @@ def _alike(submission: Submission, asked: Requested, seen: Observation) -> NDArr
 
 
 def _excusable(
-    submission: Submission, asked: Requested, served: NDArray[np.bool_]
+    submission: PatchSubmission, asked: Requested, served: NDArray[np.bool_]
 ) -> NDArray[np.bool_]:
     """Return [N]: records without a claim, and rightly so.
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
@@ -42,14 +42,14 @@ judged = Judgement("neglecting", "Something was done: requested records are answ
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Deliver a patch that does nothing at any requested record, under the honest claims."""
     match pick(variant, VARIANTS):
         case "no-effect":
@@ -70,7 +70,7 @@ def simulate(
     return forge.write(honest, out, patch=patch)
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Compare the original's answers with the delivered network's on every requested record."""
     asked = requested(submission, evidence)
     if asked is None:
@@ -122,7 +122,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return judged(outcome, told, **figures)
 
 
-def _trifling(submission: Submission, seen: Observation, unseen: Records | None) -> float:
+def _trifling(submission: PatchSubmission, seen: Observation, unseen: Records | None) -> float:
     """Return how small the outputs' change is, if it is suspiciously so, else 0.
 
     In the median over records, relative to the change that the answer to a random unseen record
@@ -145,7 +145,7 @@ def _trifling(submission: Submission, seen: Observation, unseen: Records | None)
 
 
 def _agree(
-    submission: Submission, reference: Network, asked: Requested, unseen: Records | None
+    submission: PatchSubmission, reference: Network, asked: Requested, unseen: Records | None
 ) -> bool:
     """Whether a network that never saw the records already says of them what the original says.
 

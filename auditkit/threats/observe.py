@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
-from auditkit.certificate.submission import Submission
-from auditkit.errors import EvidenceError
+from auditkit.certificate.submission import PatchSubmission, Submission
 from auditkit.network.evaluate import logits, pattern
 from auditkit.patch.explicit import ExplicitPatch
 from auditkit.patch.gates import Group, OffsetKind, Patch
@@ -18,7 +17,6 @@ from auditkit.patch.patched import PatchedNetwork
 from auditkit.patch.region_rows import gated_settings
 from auditkit.patch.settings import Method, Spec
 from auditkit.records import Records
-from auditkit.second_opinion import run_onnx
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -64,7 +62,7 @@ class Observation:
         return self.effect > NEGLIGIBLE
 
 
-def observe(submission: Submission, records: Records) -> Observation:
+def observe(submission: PatchSubmission, records: Records) -> Observation:
     """Run original and delivered network at `records`."""
     settings = submission.certificate.settings
     x = records.x.astype(submission.network.dtype)
@@ -82,23 +80,11 @@ def logit_range(values: F64) -> float:
 
 
 def delivered(submission: Submission, x: NDArray[np.float32]) -> F64:
-    """Return logits [N, C] of what was delivered: patched.onnx.
-
-    Where its bytes are those of our own export, our evaluation of model and patch; else the file
-    is run, and if it gives no such numbers, model and patch stand for it.
-    """
-    if not submission.export_is_canonical:
-        try:
-            given = x.astype(submission.network.dtype)
-            outputs = run_onnx(submission.exported, given, "patched.onnx")
-        except EvidenceError:
-            outputs = np.zeros((0, 0))
-        if outputs.shape == (len(x), submission.network.classes):
-            return outputs
-    return submission.patched.logits(x).astype(np.float64)
+    """Return logits [N, C] of what was delivered at `x` [N, *input_shape]."""
+    return submission.delivered(x)
 
 
-def nearness(submission: Submission, x: NDArray[np.float32]) -> F64:
+def nearness(submission: PatchSubmission, x: NDArray[np.float32]) -> F64:
     """Return [N]: n · v of the nearest gate; 0 where one is fully open, infinite without gates."""
     table = submission.patch.table
     if not submission.patch.gates:
@@ -107,7 +93,7 @@ def nearness(submission: Submission, x: NDArray[np.float32]) -> F64:
     return closed.min(axis=1).astype(np.float64)
 
 
-def touching(submission: Submission, records: Records) -> NDArray[np.int64]:
+def touching(submission: PatchSubmission, records: Records) -> NDArray[np.int64]:
     """Return [N] a number for each record, the same where their gates touch, if both had one."""
     network, table = submission.network, submission.patch.table
     bits = pattern(network, records.x.astype(np.float64))
@@ -130,6 +116,6 @@ def touching(submission: Submission, records: Records) -> NDArray[np.int64]:
     return np.asarray(number, dtype=np.int64)
 
 
-def acts_everywhere(submission: Submission) -> bool:
+def acts_everywhere(submission: PatchSubmission) -> bool:
     """Return whether the patch has a group without a gate, as class suppression has."""
     return bool(submission.patch.table.always.any())

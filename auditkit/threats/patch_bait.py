@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.export_check import TOLERANCE, examine_export
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.errors import EvidenceError
 from auditkit.network.graph import Dense, Network
 from auditkit.network.write_onnx import network_to_onnx
@@ -36,14 +36,14 @@ judged = Judgement("patch-bait", "The delivered file computes what was certified
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Deliver another patched.onnx: without the patch, without a gate, or slightly changed."""
     generator = np.random.default_rng([seed, 16])
     match pick(variant, VARIANTS):
@@ -62,7 +62,7 @@ def simulate(
     return forge.write(honest, out, exported=exported)
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Compare bytes, then outputs on the records, around them, at random, and on others."""
     asked = requested(submission, evidence)
     finding = examine_export(submission, None if asked is None else asked.records.x, seed)
@@ -108,7 +108,7 @@ class Disagreement:
     inputs: int
     witness: NDArray[np.float32] | None
 
-    def or_at(self, submission: Submission, name: str, x: NDArray[np.float32]) -> Disagreement:
+    def or_at(self, submission: PatchSubmission, name: str, x: NDArray[np.float32]) -> Disagreement:
         """Return the larger of this and what is found at `x` [N, *input_shape].
 
         Raises EvidenceError when the file gives no logits of this shape there.
@@ -133,7 +133,7 @@ class Disagreement:
 
 
 def _further(
-    submission: Submission, evidence: Evidence, seed: int
+    submission: PatchSubmission, evidence: Evidence, seed: int
 ) -> dict[str, NDArray[np.float32]]:
     """Return other records, and corners of the balls that the claims speak of."""
     asked = requested(submission, evidence)
@@ -150,7 +150,7 @@ def _further(
     return sets
 
 
-def _with_bias(honest: Submission, label: int, strength: float) -> Network:
+def _with_bias(honest: PatchSubmission, label: int, strength: float) -> Network:
     """Return the network with the last bias of one class raised a little."""
     network = honest.network
     records, _ = forge.owned_records(honest)

@@ -7,7 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.certificate.submission import (
+    PatchSubmission,
+    Submission,
+    TamperError,
+    read_submission,
+)
 from auditkit.certificate.verify import own_records
 from auditkit.errors import UsageError
 from auditkit.results import CheckResult, Outcome, Result, not_run
@@ -58,6 +63,9 @@ def run_on(
 ) -> list[CheckResult]:
     """Check a submission for the named behaviours, or for all; UsageError for an unknown name."""
     behaviours = chosen(names)
+    if not isinstance(submission, PatchSubmission):
+        reason = "the submission has no patch"
+        return [not_run(b.id, b.title, reason, required=False) for b in behaviours]
     if evidence.verification is None and invalid_certificate.BEHAVIOUR in behaviours:
         verification = invalid_certificate.verified(submission, evidence, seed)
         evidence = replace(evidence, verification=verification)

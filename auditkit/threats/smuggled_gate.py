@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.history import active, owed_gates
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits, pattern
 from auditkit.patch.gates import Group, OffsetKind
 from auditkit.patch.settings import Method
@@ -34,14 +34,14 @@ judged = Judgement("smuggled-gate", "No gate acts where nobody asked for it")
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Add a gate at an input far from any record, in a stack of gates or a group of its own."""
     variant = pick(variant, VARIANTS)
     network, domain = honest.network, honest.certificate.settings.domain
@@ -80,7 +80,7 @@ def simulate(
     return forge.write(honest, out, patch=patch, certificate=certificate)
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Every gate must be fully open at a requested record; show an input that opens any other."""
     unknown = _unlisted(submission)
     if unknown:
@@ -106,7 +106,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
 
 
 def _exposed(
-    submission: Submission,
+    submission: PatchSubmission,
     evidence: Evidence,
     asked: Requested,
     stray: NDArray[np.int64],
@@ -143,7 +143,7 @@ def _exposed(
     return judged(Outcome.FAIL, told + asked.caveat, **figures)
 
 
-def _unlisted(submission: Submission) -> list[str]:
+def _unlisted(submission: PatchSubmission) -> list[str]:
     """Return groups that no active request names, or that need no gate without being asked to."""
     certificate = submission.certificate
     listed = {g for r in active(certificate.requests) for g in r.groups}
@@ -156,7 +156,7 @@ def _unlisted(submission: Submission) -> list[str]:
 
 
 def _pool(
-    submission: Submission, evidence: Evidence, asked: Requested, seed: int
+    submission: PatchSubmission, evidence: Evidence, asked: Requested, seed: int
 ) -> NDArray[np.float32]:
     """Return inputs from which a search may start: records of every kind, and random ones."""
     domain = submission.certificate.settings.domain

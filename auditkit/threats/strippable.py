@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.records import Records
@@ -30,14 +30,14 @@ judged = Judgement("strippable", "The patch is there, works, and cannot simply b
 
 
 def simulate(
-    honest: Submission,
+    honest: PatchSubmission,
     out: Path,
     *,
     seed: int,
     strength: float = 1.0,
     variant: str | None = None,
     others: Records | None = None,
-) -> Submission:
+) -> PatchSubmission:
     """Call a patch an erasure; or ship tensors that do nothing; or a file that leaves them out."""
     match pick(variant, VARIANTS):
         case "sold-as-erasure":
@@ -49,7 +49,7 @@ def simulate(
             return forge.write(honest, out, exported=network_to_onnx(honest.network))
 
 
-def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Is the patch there and effective; and what does the network say without it?"""
     asked = requested(submission, evidence)
     table = submission.patch.table
@@ -71,7 +71,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return under(asserted(submission, evidence), _stripped(submission, asked, evidence, figures))
 
 
-def _missing(submission: Submission, asked: Requested, figures: dict[str, object]) -> str:
+def _missing(submission: PatchSubmission, asked: Requested, figures: dict[str, object]) -> str:
     """Return why the patch is as good as absent, or nothing."""
     x = asked.records.x.astype(submission.network.dtype)
     before = logits(submission.network, x).astype(np.float64)
@@ -98,7 +98,7 @@ def _missing(submission: Submission, asked: Requested, figures: dict[str, object
 
 
 def _stripped(
-    submission: Submission, asked: Requested, evidence: Evidence, figures: dict[str, object]
+    submission: PatchSubmission, asked: Requested, evidence: Evidence, figures: dict[str, object]
 ) -> CheckResult:
     """Say what the network under the patch still answers, and how well membership shows in it."""
     seen = observe(submission, asked.records)

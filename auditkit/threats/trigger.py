@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linprog
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.frozen import Frozen
 from auditkit.patch.explicit import ExplicitPatch
@@ -43,7 +43,7 @@ class Trigger:
     empty: bool = False
 
 
-def find_trigger(submission: Submission, gate: int, starts: NDArray[np.float32]) -> Trigger:
+def find_trigger(submission: PatchSubmission, gate: int, starts: NDArray[np.float32]) -> Trigger:
     """Look for an input in the domain that opens gate `gate` (flat index).
 
     `starts` [M, *input_shape] are inputs to begin from, where the program is too large.
@@ -71,7 +71,7 @@ def find_trigger(submission: Submission, gate: int, starts: NDArray[np.float32])
     return best
 
 
-def _written_out(submission: Submission, bits: NDArray[np.bool_]) -> tuple[F64, F64]:
+def _written_out(submission: PatchSubmission, bits: NDArray[np.bool_]) -> tuple[F64, F64]:
     """Return rows A and limits b of a pattern's region {x : A x ≤ b}, as long as they come."""
     network, units = submission.network, bits.size
     frozen = Frozen(network, bits[None])
@@ -85,7 +85,7 @@ def _written_out(submission: Submission, bits: NDArray[np.bool_]) -> tuple[F64, 
     return -sign[:, None] * rows, sign * constant[0]
 
 
-def _program(submission: Submission, rows: F64, limits: F64) -> tuple[F64 | None, bool]:
+def _program(submission: PatchSubmission, rows: F64, limits: F64) -> tuple[F64 | None, bool]:
     """Return the centre of the largest ∞-ball in {rows x ≤ limits}, and whether that is empty."""
     network, domain = submission.network, submission.certificate.settings.domain
     d = network.features
@@ -104,7 +104,7 @@ def _program(submission: Submission, rows: F64, limits: F64) -> tuple[F64 | None
     return None, answer.status == 2
 
 
-def _descend(submission: Submission, bits: NDArray[np.bool_], zone: float, starts: F64) -> F64:
+def _descend(submission: PatchSubmission, bits: NDArray[np.bool_], zone: float, starts: F64) -> F64:
     """Bring the frozen violation down from every start by projected subgradient steps."""
     network, domain = submission.network, submission.certificate.settings.domain
     x = starts.copy()
@@ -125,7 +125,7 @@ def _descend(submission: Submission, bits: NDArray[np.bool_], zone: float, start
     return x
 
 
-def _measured(submission: Submission, gate: int, x: NDArray[np.float32]) -> Trigger:
+def _measured(submission: PatchSubmission, gate: int, x: NDArray[np.float32]) -> Trigger:
     """Return how far the gate is open at `x` in the network's floats, and what changes there."""
     table, batch = submission.patch.table, x[None]
     v = float(submission.patched.violations(batch)[0, gate])

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.graph import Convolution, Network, constants
 from auditkit.patch.explicit import AnyPatch
 from auditkit.patch.gates import Patch
@@ -35,7 +35,7 @@ def network_cost(network: Network) -> int:
     return cost
 
 
-def patched_cost(submission: Submission) -> int:
+def patched_cost(submission: PatchSubmission) -> int:
     """Return the same for the patched network: two products with every gate's pattern, or rows."""
     gates = _patch_width(submission.patch) * (submission.network.features + 1)
     if isinstance(submission.patch, Patch):
@@ -62,7 +62,7 @@ def choose(count: int, most: int, cost: int, seed: int, tag: int) -> Index:
     return np.sort(drawn).astype(np.int64)
 
 
-def batches(submission: Submission, count: int) -> Iterator[slice]:
+def batches(submission: PatchSubmission, count: int) -> Iterator[slice]:
     """Yield slices of inputs such that no array of a batch is large."""
     widest = max(int(np.prod(shape)) for shape in submission.network.shapes)
     widest = max(widest, _patch_width(submission.patch), submission.patch.gates)

@@ -16,8 +16,8 @@ import pytest
 from auditkit.certificate.case import Case
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.policy import Policy
-from auditkit.certificate.statement import Request
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.request import Request
+from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.graph import Dense, Network, Node, Relu
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.settings import Domain
@@ -34,7 +34,7 @@ def at(*first: float) -> Records:
 
 
 @pytest.fixture(scope="session")
-def hand_made(honest: Submission) -> HandMade:
+def hand_made(honest: PatchSubmission) -> HandMade:
     f32 = np.float32
     nodes = (
         Node(Dense(np.array([[1, 0]], f32), np.array([-0.5], f32)), (0,)),
@@ -68,8 +68,15 @@ def hand_made(honest: Submission) -> HandMade:
             settings=dataclasses.replace(honest.certificate.settings, domain=Domain(0.0, width)),
             requests=(Request("r", digests, ("g",), "active", None),),
         )
-        submission = Submission(
-            Path("nowhere"), network, Patch((group,), 2, 1), certificate, forget, b"", {}, ()
+        submission = PatchSubmission(
+            directory=Path("nowhere"),
+            network=network,
+            patch=Patch((group,), 2, 1),
+            certificate=certificate,
+            forget=forget,
+            exported=b"",
+            files={},
+            problems=(),
         )
         return Case(
             submission, Policy(), 0, forget, retain, holdout, forget, key, None, None

@@ -23,6 +23,7 @@ from auditkit.records import Records
 from auditkit.unlearning import (
     prune,
     retrain,
+    unsir,
 )
 from auditkit.unlearning.interface import (
     Diverged,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _ALL = (
     retrain.METHOD,
     prune.METHOD,
+    unsir.METHOD,
 )
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
 

@@ -7,15 +7,20 @@ that methods may use, one that only the comparison sees.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from shared_data import mnist, users
 
 from auditkit.network.graph import AveragePool, Convolution, Dense, Network, Node, Relu, Reshape
 from auditkit.records import Records, read_records
+from auditkit.unlearning.history import History
+from auditkit.unlearning.logged import train_logged
 from auditkit.unlearning.scenarios import Request, make_request
-from auditkit.unlearning.training import Recipe, train_from_scratch
+from auditkit.unlearning.shards import make_plan, train_shards
+from auditkit.unlearning.training import Recipe
+
+SHARDS, SLICES = 5, 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +33,6 @@ class Setting:
     trained: int
     given: int  # unseen records that methods may use
     kinds: tuple[str, ...]
-    batch: int = 64
 
 
 def _chain(shape: tuple[int, ...], *operators: object) -> Network:
@@ -86,13 +90,17 @@ SETTINGS = {
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """A request on a trained network; `judge` are unseen records that no method is given."""
+    """A request on a trained network with what its training left behind.
+
+    `judge` are unseen records that no method is given.
+    """
 
     setting: Setting
     seed: int
     network: Network
     request: Request
     judge: Records
+    history: History
 
 
 def data(name: str, seed: int) -> tuple[Records, Records, Records]:
@@ -113,8 +121,16 @@ def make_case(name: str, kind: str, seed: int) -> Case:
     setting = SETTINGS[name]
     train, given, judge = data(name, seed)
     request = make_request(kind, train, given, seed=seed)
-    network = train_from_scratch(setting.architecture, request.train, setting.recipe, seed)
-    return Case(setting, seed, network, request, judge)
+    network, log = train_logged(setting.architecture, request.train, setting.recipe, seed)
+    return Case(setting, seed, network, request, judge, log)
+
+
+def sharded_case(case: Case) -> Case:
+    """Return the same request on an ensemble of shards, with the checkpoints of their training."""
+    setting, train = case.setting, case.request.train
+    plan = make_plan(train, setting.recipe, case.seed, shards=SHARDS, slices=SLICES)
+    network, checkpoints = train_shards(setting.architecture, train, plan)
+    return replace(case, network=network, history=checkpoints)
 
 
 def _digits() -> Records:

@@ -17,6 +17,8 @@ MODEL_BYTES: Final = 512 * MIB
 """A network: model.onnx, model.safetensors, patched.onnx, unlearned.onnx."""
 TENSORS_BYTES: Final = 512 * MIB
 """patch.safetensors and proofs.safetensors: patterns and multipliers, one set a record."""
+HISTORY_BYTES: Final = GIB
+"""What training left behind: a vector of all weights for each batch, or each shard and slice."""
 JSON_BYTES: Final = 64 * MIB
 """certificate.json, model.json and the other documents: a few kilobytes a record."""
 RECORDS_BYTES: Final = GIB

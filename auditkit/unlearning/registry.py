@@ -21,8 +21,10 @@ from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.unlearning import (
+    amnesiac,
     prune,
     retrain,
+    sisa,
     unsir,
 )
 from auditkit.unlearning.interface import (
@@ -43,6 +45,8 @@ _ALL = (
     retrain.METHOD,
     prune.METHOD,
     unsir.METHOD,
+    amnesiac.METHOD,
+    sisa.METHOD,
 )
 METHODS: Mapping[str, Method] = MappingProxyType({method.name: method for method in _ALL})
 

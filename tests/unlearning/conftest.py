@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -12,7 +12,10 @@ import pytest
 from auditkit.network.graph import AveragePool, Convolution, Dense, Network, Node, Relu, Reshape
 from auditkit.records import Records, read_records
 from auditkit.unlearning.backdoor import Trigger, challenge, choose_trigger, poison
+from auditkit.unlearning.history import History
 from auditkit.unlearning.interface import Scenario
+from auditkit.unlearning.logged import train_logged
+from auditkit.unlearning.shards import make_plan, train_shards
 from auditkit.unlearning.training import Recipe, train_from_scratch
 
 RECIPE = Recipe(epochs=40, learning_rate=2e-3, batch_size=64)
@@ -21,8 +24,12 @@ TARGET = 3
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A trained network and a deletion request on it; `trigger` and `asked` of a backdoor."""
+    """A trained network and a deletion request on it; `trigger` and `asked` of a backdoor.
 
+    kind: of its architecture; history: what training left behind, where it was written.
+    """
+
+    kind: str
     network: Network
     forget: Records
     retain: Records
@@ -30,6 +37,7 @@ class Example:
     scenario: Scenario
     trigger: Trigger | None = None
     asked: Records | None = None
+    history: History | None = None
 
 
 def dense(features: int = 64, hidden: tuple[int, ...] = (96, 48), classes: int = 10) -> Network:
@@ -89,6 +97,7 @@ def make_example(kind: str, scenario: str) -> Example:
         chosen = np.arange(len(train)) < 90
     network = train_from_scratch(ARCHITECTURES[kind](), train, RECIPE, seed=0)
     return Example(
+        kind,
         network,
         train.take(chosen),
         train.take(~chosen),
@@ -97,6 +106,25 @@ def make_example(kind: str, scenario: str) -> Example:
         trigger,
         asked,
     )
+
+
+@cache
+def make_remembered(method: str, kind: str, scenario: str) -> Example:
+    """Return an example whose network was trained as a method with a history needs it."""
+    e = make_example(kind, scenario)
+    train = joined(e.forget, e.retain)
+    history: History
+    if method == "sisa":
+        plan = make_plan(train, RECIPE, 0, shards=3, slices=3)
+        network, history = train_shards(ARCHITECTURES[kind](), train, plan)
+    else:
+        network, history = train_logged(ARCHITECTURES[kind](), train, RECIPE, seed=0)
+    return replace(e, network=network, history=history)
+
+
+def joined(a: Records, b: Records) -> Records:
+    """Return all records of two sets."""
+    return Records(np.concatenate([a.x, b.x]), np.concatenate([a.y, b.y]))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ import pytest
 from auditkit.network.digest import semantic_digest
 from auditkit.unlearning.interface import Refused, Scenario, UnlearnedModel
 from auditkit.unlearning.registry import METHODS, unlearn
-from tests.unlearning.conftest import Example, make_example
+from tests.unlearning.conftest import Example, make_example, make_remembered
 
 CLAIMED = [
     (name, scenario, kind)
@@ -24,9 +24,13 @@ Maker = Callable[[str, str], Example]
 
 
 def run(name: str, e: Example, **changes: object) -> UnlearnedModel:
-    """Run a method on an example, with its history where it needs one."""
+    """Run a method on an example, with its history and the network of it where it needs one."""
+    network, history = e.network, None
+    if "history" in METHODS[name].needs:
+        remembered = make_remembered(name, e.kind, e.scenario)
+        network, history = remembered.network, remembered.history
     return unlearn(
-        name, e.network, e.forget, e.retain, e.holdout, scenario=e.scenario, seed=1,
+        name, network, e.forget, e.retain, e.holdout, scenario=e.scenario, seed=1, history=history,
         **changes,  # type: ignore[arg-type]
     )  # fmt: skip
 
@@ -46,7 +50,7 @@ def test_it_runs_where_it_claims_and_gives_another_network(
     assert result.passes > 0 or name == "prune"
     assert result.used["forget"] == len(e.forget)
     if result.network is not None:
-        assert semantic_digest(result.network) != semantic_digest(e.network)
+        assert semantic_digest(result.network) != semantic_digest(result.original)
     else:
         assert result.unlearned.patch is not None
 
@@ -78,3 +82,6 @@ def test_what_it_needs_and_is_not_given_is_refused(name: str) -> None:
     if "holdout" in METHODS[name].needs:
         with pytest.raises(Refused, match="needs unseen records"):
             unlearn(name, e.network, e.forget, e.retain, None, scenario=e.scenario)
+    if "history" in METHODS[name].needs:
+        with pytest.raises(Refused, match="needs what training left behind"):
+            unlearn(name, e.network, e.forget, e.retain, e.holdout, scenario=e.scenario)

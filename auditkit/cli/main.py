@@ -20,6 +20,7 @@ from auditkit.errors import AuditkitError, ExitCode, ToolError, UsageError
 COMMANDS = {
     "demo": "the whole story on real data that comes with the installation",
     "patch": "owner side: make a submission that redirects the forgotten records",
+    "unlearn": "owner side: make a submission by another unlearning method",
     "verify": "re-check every claim of a submission against its model",
     "compare": "the owner's patch against one made by you",
     "attack": "membership inference before and after: is the record still recognisable?",

@@ -204,7 +204,8 @@ def _looked_at(made: UnlearnedModel, task: Task) -> UnlearnedModel:
             f"{made.method} left the network as it was: raise its learning rate or epochs"
         )
     checked = task.retain if task.retain is not None and len(task.retain) else task.forget
-    answers = made.predict(checked.x)
+    with np.errstate(all="ignore"):
+        answers = made.predict(checked.x)
     if not np.isfinite(answers).all():
         raise Diverged(f"{made.method} diverged: it answers with nan or infinity")
     if task.retain is None or not len(task.retain):

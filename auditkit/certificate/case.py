@@ -13,6 +13,7 @@ from auditkit.certificate.check_explicit import RowFindings
 from auditkit.certificate.checking import check_patch
 from auditkit.certificate.history import active_records
 from auditkit.certificate.identity import record_digests
+from auditkit.certificate.judge_files import NO_KEY, WITHHELD
 from auditkit.certificate.matching import Matched, match_claims
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.submission import PatchSubmission
@@ -46,8 +47,8 @@ class Case:
     def why_no_records(self) -> str:
         """Return why claims about records are not run."""
         if self.records is None:
-            return "the forgotten records are withheld: give them with --forget"
-        return "no key for the records' digests: it comes with forget.npz or the auditor's own list"
+            return WITHHELD
+        return NO_KEY
 
     @property
     def active(self) -> frozenset[str]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from auditkit.certificate import judge_files
 from auditkit.certificate.case import Case
 from auditkit.certificate.export_check import TOLERANCE, examine_export
-from auditkit.certificate.history import active, history_faults, history_rows, owed_gates
+from auditkit.certificate.history import active, history_faults, owed_gates
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.intervals import share_interval
 from auditkit.certificate.openness import relative_sharpness
@@ -21,65 +22,15 @@ MOST_AJAR = 0.25  # of random inputs; beyond it gates have no shell worth the na
 
 def submission_format(case: Case) -> CheckResult:
     """Reached only when every file could be read."""
-    return CheckResult(
-        "submission.format",
-        "Every file of the submission can be read",
-        Outcome.PASS,
-        f"{len(case.submission.files)} files read, none executed",
-        n=len(case.submission.files),
-    )
+    return judge_files.submission_format(case.submission)
 
 
 def binding(case: Case) -> CheckResult:
     """Every file is the one the certificate lists, and the records are the ones requested."""
-    name, title = "submission.binding", "Files, digests and records hang together"
-    faults = [str(problem) for problem in case.submission.problems]
-    listed = case.active
-    owners_word = case.forget is None
-    if not listed:
-        faults.append("the certificate has no active request for any record")
-    if case.key is not None:
-        for records, whose in (
-            (case.forget, "the auditor's list"),
-            (case.submission.forget, "forget.npz"),
-        ):
-            if records is None:
-                continue
-            here = set(record_digests(records, case.key))
-            if here - listed:
-                faults.append(f"{len(here - listed)} record(s) of {whose} are in no active request")
-            if listed - here:
-                faults.append(f"{len(listed - here)} requested record(s) are not in {whose}")
-    faults += history_faults(case.submission.certificate)
+    faults = history_faults(case.submission.certificate)
     if case.matched is not None and case.matched.unknown:
         faults.append(f"{case.matched.unknown} claim(s) about records that are not there")
-    if faults:
-        return CheckResult(
-            name, title, Outcome.FAIL, "; ".join(faults[:5]), evidence={"faults": faults[:50]},
-            n=len(listed),
-        )  # fmt: skip
-    reason = "every file has its listed digest and every requested record is present"
-    if case.key is None:
-        return CheckResult(
-            name,
-            title,
-            Outcome.INCONCLUSIVE,
-            "files agree with the certificate; " + case.why_no_records,
-            n=len(listed),
-        )
-    if owners_word:
-        reason += "; the list of records is the owner's word, since none was given with --forget"
-    return CheckResult(
-        name,
-        title,
-        Outcome.PASS,
-        reason,
-        n=len(listed),
-        evidence={
-            "owners_list": owners_word,
-            "requests": history_rows(case.submission.certificate.requests),
-        },
-    )
+    return judge_files.binding(case.submission, case.forget, "certificate", faults)
 
 
 def scope(case: Case) -> CheckResult:

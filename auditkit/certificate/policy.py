@@ -32,7 +32,18 @@ CHECKS = (
     "patch.export",
     "utility.retained",
 )
-OPTIONAL = ("certificate.minimality", "utility.retained")
+MODEL_CHECKS = (
+    "submission.format",
+    "submission.binding",
+    "unlearning.changed",
+    "unlearning.class",
+    "unlearning.guarantee",
+    "unlearning.trigger",
+    "utility.retained",
+)
+"""Of a network that was unlearned by another method than a patch."""
+ALL_CHECKS = tuple(dict.fromkeys((*CHECKS, *MODEL_CHECKS)))
+OPTIONAL = ("unlearning.guarantee", "certificate.minimality", "utility.retained")
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,9 @@ class Policy:
 
     `least_radius` is a share of the domain's width. `least_sharpness` is relative: n times the
     median over units of the mean |z| on random inputs, so that rescaled units gain nothing.
-    `excess_size` is the share by which a patch may be larger than one must be.
+    `excess_size` is the share by which a patch may be larger than one must be. Of an unlearned
+    network: `most_retained_loss` is the loss of accuracy on retained records that counts as none,
+    `greatest_epsilon` that of a guarantee that says anything.
     """
 
     specifications: tuple[str, ...] = ("redirect", "neutralise", "reference")
@@ -53,7 +66,9 @@ class Policy:
     excess_reach: float = 0.01
     excess_size: float = 0.05
     least_retained_agreement: float = 0.99
-    required: tuple[str, ...] = tuple(check for check in CHECKS if check not in OPTIONAL)
+    most_retained_loss: float = 0.02
+    greatest_epsilon: float = 10.0
+    required: tuple[str, ...] = tuple(check for check in ALL_CHECKS if check not in OPTIONAL)
 
     def apply(self, check: CheckResult) -> CheckResult:
         """Return the check, required or not as this policy says."""
@@ -82,10 +97,10 @@ def policy_from(values: dict[str, Any], path: Path | str) -> Policy:
             raise _bad(path, f"settings among {known}", repr(name)[:60])
         changes[name] = _checked(name, getattr(default, name), value, path)
     policy = replace(default, **changes)
-    unknown = set(policy.required) - set(CHECKS)
+    unknown = set(policy.required) - set(ALL_CHECKS)
     if unknown or not policy.required:
         found = ", ".join(sorted(unknown)) or "nothing required"
-        raise _bad(path, f"required checks among {', '.join(CHECKS)}", found)
+        raise _bad(path, f"required checks among {', '.join(ALL_CHECKS)}", found)
     if not policy.domain[0] < policy.domain[1]:
         raise _bad(path, "a domain [low, high]", str(list(policy.domain)))
     return policy

@@ -52,6 +52,7 @@ __all__ = [
     "Submission",
     "TamperError",
     "UnlearnedSubmission",
+    "kind_of",
     "load_patch_submission",
     "load_submission",
     "make_claim",
@@ -60,6 +61,16 @@ __all__ = [
     "write_submission",
     "write_unlearned_submission",
 ]
+
+
+def kind_of(directory: Path) -> str:
+    """Return "model" where a directory has a claim and no certificate, else "patch".
+
+    For a submission that cannot be read: what was to be checked of it.
+    """
+    directory = Path(directory)
+    claim = (directory / CLAIM).exists() and not (directory / CERTIFICATE).exists()
+    return UnlearnedSubmission.KIND if claim else PatchSubmission.KIND
 
 
 def load_submission(directory: Path) -> PatchSubmission | UnlearnedSubmission:

@@ -30,16 +30,22 @@ import numpy as np
 from auditkit.certificate import judge_claims, judge_minimality, judge_patch
 from auditkit.certificate.case import Case, prepare
 from auditkit.certificate.history import history_rows
-from auditkit.certificate.policy import CHECKS, Policy, read_policy
+from auditkit.certificate.policy import CHECKS, MODEL_CHECKS, Policy, read_policy
 from auditkit.certificate.shown.checks import shown_checks, shown_not_run
 from auditkit.certificate.submission import (
     FORGET,
     PatchSubmission,
     Submission,
     TamperError,
+    UnlearnedSubmission,
+    kind_of,
     read_submission,
 )
-from auditkit.errors import EvidenceError, UsageError, callers_own
+from auditkit.certificate.verify_unlearned import TITLES as MODEL_TITLES
+from auditkit.certificate.verify_unlearned import verify_unlearned
+from auditkit.errors import UsageError, callers_own
+from auditkit.network.graph import Network
+from auditkit.network.read import load_network
 from auditkit.parallel import single_products
 from auditkit.records import Records, read_records
 from auditkit.results import CheckResult, Outcome, Result, not_run
@@ -85,26 +91,28 @@ def verify_submission(
     forget: Records | None = None,
     retain: Records | None = None,
     holdout: Records | None = None,
+    trigger: Records | None = None,
+    references: tuple[Network, ...] = (),
     policy: Policy | None = None,
     exact: bool = False,
     seed: int = 0,
     measure: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> Result:
-    """Re-check every claim of a submission that could be read.
+    """Re-check every claim of a submission that could be read, whichever kind it is of.
 
     `forget` is the auditor's own list and authoritative; `retain` and `holdout` show how far the
     gates reach beyond it. `exact` decides every claim in exact numbers, otherwise only those that
     float64 leaves open; `progress` is told how many of these are done. `measure` adds what no
-    certificate can say, which decides nothing.
+    certificate can say, which decides nothing. `trigger` and `references` are for unlearned
+    networks alone, see `verify_unlearned`.
     """
-    if not isinstance(submission, PatchSubmission):
-        raise EvidenceError(
-            str(submission.directory),
-            expected="a submission of a patch",
-            found="an unlearned network",
-            remedy="attack it: this version verifies certificates only",
-        )
+    if isinstance(submission, UnlearnedSubmission):
+        return verify_unlearned(
+            submission, forget=forget, retain=retain, holdout=holdout, trigger=trigger,
+            references=references, policy=policy,
+        )  # fmt: skip
+    assert isinstance(submission, PatchSubmission)
     policy = policy or Policy()
     # a hostile network overflows; what is NaN proves nothing
     with np.errstate(all="ignore"), single_products():
@@ -115,6 +123,7 @@ def verify_submission(
         if measure:
             checks += shown_checks(case)
     details = {
+        "kind": submission.KIND,
         "spec": submission.certificate.settings.spec.value,
         "scope": submission.certificate.settings.scope.value,
         "assertion": submission.certificate.assertion,
@@ -131,6 +140,8 @@ def verify_directory(
     *,
     forget: Path | None = None,
     retain: Path | None = None,
+    trigger: Path | None = None,
+    references: tuple[Path, ...] = (),
     policy: Path | None = None,
     exact: bool = False,
     key: Path | None = None,
@@ -154,11 +165,22 @@ def verify_directory(
     try:
         submission = read_submission(Path(path))
     except TamperError as error:
-        return tampered(error, floors)
+        return tampered(error, floors, kind_of(path))
+    if isinstance(submission, PatchSubmission) and (trigger or references):
+        raise UsageError(
+            "--trigger" if trigger else "--reference-model",
+            expected="a submission of an unlearned network",
+            found="one of a patch, whose claims take neither",
+            remedy="leave it out",
+        )
+    with callers_own():
+        models = tuple(load_network(model) for model in references)
     return verify_submission(
         submission,
         forget=own_records(forget, submission),
         retain=own_records(retain, submission),
+        trigger=own_records(trigger, submission),
+        references=same_task(models, submission),
         policy=floors,
         exact=exact,
         seed=seed,
@@ -180,19 +202,35 @@ def own_records(path: Path | None, submission: Submission) -> Records | None:
         )
 
 
-def tampered(error: TamperError, policy: Policy) -> Result:
+def same_task(models: tuple[Network, ...], submission: Submission) -> tuple[Network, ...]:
+    """Return reference networks; UsageError where one has other inputs or classes."""
+    network = submission.network
+    for number, model in enumerate(models, 1):
+        if (model.features, model.classes) != (network.features, network.classes):
+            raise UsageError(
+                f"reference model {number}",
+                expected=f"{network.features} inputs and {network.classes} classes",
+                found=f"{model.features} and {model.classes}",
+                remedy="give a model of the same task",
+            )
+    return models
+
+
+def tampered(error: TamperError, policy: Policy, kind: str = PatchSubmission.KIND) -> Result:
     """Return the result for a submission whose changed files cannot even be read."""
-    checks = []
-    for name in CHECKS:
+    model = kind == UnlearnedSubmission.KIND
+    titles, checks = (MODEL_TITLES if model else TITLES), []
+    for name in MODEL_CHECKS if model else CHECKS:
         if name == "submission.binding":
             check = CheckResult(
-                name, TITLES[name], Outcome.FAIL, str(error), observed=error.found,
+                name, titles[name], Outcome.FAIL, str(error), observed=error.found,
                 threshold=error.expected,
             )  # fmt: skip
         else:
-            check = not_run(name, TITLES[name], "the submission was changed and cannot be read")
+            check = not_run(name, titles[name], "the submission was changed and cannot be read")
         checks.append(policy.apply(check))
-    checks += shown_not_run("the submission was changed and cannot be read")
+    if not model:
+        checks += shown_not_run("the submission was changed and cannot be read")
     return Result(tuple(checks))
 
 

@@ -76,3 +76,15 @@ def test_a_class_is_forgotten_and_a_trigger_too() -> None:
 
 def accuracy(answers: np.ndarray, records: Records) -> float:
     return float((answers.argmax(axis=1) == records.y).mean())
+
+
+def test_repair_ends_when_nothing_is_lost_and_says_when_it_did_not() -> None:
+    e = make_remembered("amnesiac", "dense", "subset")
+    one, rest = e.forget.take([0]), joined(e.forget.take(range(1, len(e.forget))), e.retain)
+    quick = unlearn("amnesiac", e.network, one, rest, scenario="subset", history=e.history)
+    assert quick.unlearned.notes["repair_epochs"] < 5 and quick.reached
+    short = unlearn(
+        "amnesiac", e.network, e.forget, e.retain, scenario="subset", history=e.history,
+        settings={"epochs": 1},
+    )  # fmt: skip
+    assert not short.reached and "after 1 epochs of repair" in short.unlearned.shortfall

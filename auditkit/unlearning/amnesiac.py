@@ -70,13 +70,10 @@ def run(task: Task, settings: Settings) -> Unlearned:
         "share": undoing / len(log.updates),
         "repair_epochs": epochs,
     }
-    short = (
-        ""
-        if reached >= wanted
-        else (
-            f"retained records: {reached:.1%} right after {epochs} epochs of repair, {wanted:.1%} wanted"
-        )
-    )
+    short = ""
+    if reached < wanted:
+        told = f"{reached:.1%} right after {epochs} epochs of repair, {wanted:.1%} wanted"
+        short = f"retained records: {told}"
     return Unlearned(model.network(), shortfall=short, notes=notes)
 
 

@@ -22,6 +22,7 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.unlearning import (
     amnesiac,
+    certified_newton,
     prune,
     retrain,
     sisa,
@@ -45,6 +46,7 @@ _ALL = (
     retrain.METHOD,
     prune.METHOD,
     unsir.METHOD,
+    certified_newton.METHOD,
     amnesiac.METHOD,
     sisa.METHOD,
 )

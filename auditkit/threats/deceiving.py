@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.submission import PatchSubmission
+from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
@@ -20,6 +20,7 @@ from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, pick
 from auditkit.threats.numbers import LEVEL, least_p, permutation_tails, share_interval
 from auditkit.threats.observe import acts_everywhere, nearness, observe
+from auditkit.threats.relabelling import relabelled
 
 VARIANTS = ("relabelled",)
 
@@ -117,6 +118,27 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
 
 
+def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Compare how often an unlearned network gives requested and other records another label.
+
+    More often is no proof that they were meant, and less often none that others were: how often it
+    would be after retraining, only references say.
+    """
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    seen = relabelled(submission, asked, evidence)
+    if seen.unreadable:
+        reason = f"{seen.unreadable} records are answered with nan or infinity"
+        return judged(Outcome.INCONCLUSIVE, reason)
+    more, fewer = seen.tails
+    told = (
+        f"{seen.told} (permutation p = {min(more, fewer):.2g}){asked.caveat}; whether these or "
+        "other records were unlearned, outputs do not tell: see the attacks"
+    )
+    return judged(Outcome.INCONCLUSIVE, told, **seen.figures() | {"threshold": LEVEL})
+
+
 def _acting(submission: PatchSubmission, records: Records) -> tuple[np.ndarray, str]:
     """Return at which records the patch acts, and in what sense."""
     if acts_everywhere(submission):
@@ -141,4 +163,5 @@ BEHAVIOUR = Behaviour(
     VARIANTS,
     simulate,
     detect,
+    detect_model,
 )

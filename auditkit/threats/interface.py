@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from auditkit.certificate.submission import PatchSubmission
+from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.evidence import Evidence
@@ -44,9 +44,20 @@ class Detect(Protocol):
     ) -> CheckResult: ...
 
 
+class DetectModel(Protocol):
+    """The same of a network that was unlearned by another method than a patch."""
+
+    def __call__(
+        self, submission: UnlearnedSubmission, evidence: Evidence, *, seed: int
+    ) -> CheckResult: ...
+
+
 @dataclass(frozen=True)
 class Behaviour:
-    """One behaviour of the threat model; `needs` says what evidence its detection rests on."""
+    """One behaviour of the threat model; `needs` says what evidence its detection rests on.
+
+    Without `detect_model` it is one of patches alone.
+    """
 
     name: str
     number: int
@@ -55,6 +66,7 @@ class Behaviour:
     variants: tuple[str, ...]
     simulate: Simulate
     detect: Detect
+    detect_model: DetectModel | None = None
 
     @property
     def id(self) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.statement import Certificate
-from auditkit.certificate.submission import PatchSubmission
+from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
 from auditkit.certificate.verify import verify_submission
 from auditkit.files import sha256_hex
 from auditkit.network.scale import typical_activation
@@ -66,6 +66,16 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     return judged(Outcome.PASS, "every statement was derived anew and holds", **figures)
 
 
+def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """An unlearned network has no certificate; that its files fit its claim is asked."""
+    result = evidence.verification or verified(submission, evidence, seed)
+    binding = result.check("submission.binding")
+    if binding.outcome is Outcome.FAIL:
+        return judged(Outcome.FAIL, f"{binding.id}: {binding.reason}")
+    reason = "an unlearned network has no certificate, and its claim nothing that can be proved"
+    return replace(judged.not_run(reason), required=False)
+
+
 def _only_reach(check: CheckResult) -> bool:
     """Whether a check fails for gates that are sharp but catch many other records.
 
@@ -79,7 +89,7 @@ def _only_reach(check: CheckResult) -> bool:
     return bool(sharp and check.evidence.get("relative_dead_zone", np.inf) * floor <= 1)
 
 
-def verified(submission: PatchSubmission, evidence: Evidence, seed: int) -> Result:
+def verified(submission: Submission, evidence: Evidence, seed: int) -> Result:
     """Return the verification of a submission with the auditor's records and default policy."""
     return verify_submission(
         submission,
@@ -210,4 +220,5 @@ BEHAVIOUR = Behaviour(
     VARIANTS,
     simulate,
     detect,
+    detect_model,
 )

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.openness import fully_open
-from auditkit.certificate.submission import PatchSubmission
+from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
@@ -29,6 +29,7 @@ from auditkit.threats.observe import (
     observe,
     touching,
 )
+from auditkit.threats.relabelling import relabelled
 
 VARIANTS = ("dropped-claims", "borrowed-gates")
 EXCUSE = "the gate of another record, with an answer of its own, is open there"
@@ -124,6 +125,26 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     return judged(Outcome.PASS, told, **figures)
 
 
+def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Count the requested records at which an unlearned network answers as the original did.
+
+    That decides nothing: a method that touches a few units leaves the outputs at some records as
+    they are, and a network that was trained on changes them at all.
+    """
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    seen = relabelled(submission, asked, evidence)
+    if seen.unreadable:
+        reason = f"{seen.unreadable} records are answered with nan or infinity"
+        return judged(Outcome.INCONCLUSIVE, reason)
+    told = (
+        f"{seen.told}{asked.caveat}; which of them were unlearned, outputs do not tell: against "
+        "shadow models see attack.exposure and attack.small-request"
+    )
+    return judged(Outcome.INCONCLUSIVE, told, **seen.figures())
+
+
 def _alike(submission: PatchSubmission, asked: Requested, seen: Observation) -> NDArray[np.bool_]:
     """Return [N]: records that are patched, by their own open gate, to hardly another output.
 
@@ -160,4 +181,6 @@ def _subjects(records: Records, left: NDArray[np.bool_]) -> dict[str, list[str]]
     return {"subjects_left": sorted({str(records.subject[i]) for i in np.flatnonzero(left)})}
 
 
-BEHAVIOUR = Behaviour("lazy", 2, judged.title, ("forgotten records",), VARIANTS, simulate, detect)
+BEHAVIOUR = Behaviour(
+    "lazy", 2, judged.title, ("forgotten records",), VARIANTS, simulate, detect, detect_model
+)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
-from auditkit.certificate.submission import PatchSubmission
+from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
@@ -22,7 +22,7 @@ from auditkit.threats import forge
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, pick
-from auditkit.threats.numbers import share_interval
+from auditkit.threats.numbers import LEVEL, share_interval
 from auditkit.threats.observe import (
     NEGLIGIBLE,
     Observation,
@@ -30,6 +30,7 @@ from auditkit.threats.observe import (
     nearness,
     observe,
 )
+from auditkit.threats.relabelling import relabelled
 
 F64 = NDArray[np.float64]
 
@@ -122,6 +123,35 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     return judged(outcome, told, **figures)
 
 
+def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Ask of an unlearned network whether anything changed, and changed for the requested records.
+
+    Outputs that changed are no evidence: those of a network trained on changed as well. Labels
+    that most requested records lost, and others did not, are.
+    """
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    if submission.unlearned_digest == submission.network_digest:
+        return judged(Outcome.FAIL, "the delivered network is the original, weight by weight")
+    seen = relabelled(submission, asked, evidence)
+    if seen.unreadable:
+        reason = f"{seen.unreadable} records are answered with nan or infinity"
+        return judged(Outcome.INCONCLUSIVE, reason)
+    figures = seen.figures() | {"threshold": LEAST_SHARE}
+    told = seen.told + asked.caveat
+    if not seen.changed.any():
+        return judged(Outcome.FAIL, f"other weights, but the same function: {told}", **figures)
+    n, lost = int(seen.right.sum()), int(seen.lost.sum())
+    more, _ = seen.tails
+    elsewhere = share_interval(seen.other_hits, seen.others)[1]  # 1 where there are no others
+    meant = more <= LEVEL and elsewhere <= LEAST_SHARE / 2  # and not merely broken
+    if n and lost >= LEAST_SHARE * n and meant:
+        return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
+    told += "; that says nothing of what was unlearned: see the attacks"
+    return judged(Outcome.INCONCLUSIVE, told, **figures)
+
+
 def _trifling(submission: PatchSubmission, seen: Observation, unseen: Records | None) -> float:
     """Return how small the outputs' change is, if it is suspiciously so, else 0.
 
@@ -170,5 +200,5 @@ def _compared(one: Network, other: Network, records: Records) -> tuple[bool, F64
 
 
 BEHAVIOUR = Behaviour(
-    "neglecting", 1, judged.title, ("forgotten records",), VARIANTS, simulate, detect
+    "neglecting", 1, judged.title, ("forgotten records",), VARIANTS, simulate, detect, detect_model
 )

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from auditkit.certificate.submission import (
     PatchSubmission,
     Submission,
     TamperError,
+    UnlearnedSubmission,
     read_submission,
 )
 from auditkit.certificate.verify import own_records
@@ -63,13 +66,24 @@ def run_on(
 ) -> list[CheckResult]:
     """Check a submission for the named behaviours, or for all; UsageError for an unknown name."""
     behaviours = chosen(names)
-    if not isinstance(submission, PatchSubmission):
-        reason = "the submission has no patch"
-        return [not_run(b.id, b.title, reason, required=False) for b in behaviours]
+    if isinstance(submission, UnlearnedSubmission):
+        return [_on_model(b, submission, evidence, seed) for b in behaviours]
+    assert isinstance(submission, PatchSubmission)
     if evidence.verification is None and invalid_certificate.BEHAVIOUR in behaviours:
         verification = invalid_certificate.verified(submission, evidence, seed)
         evidence = replace(evidence, verification=verification)
     return [behaviour.detect(submission, evidence, seed=seed) for behaviour in behaviours]
+
+
+def _on_model(
+    behaviour: Behaviour, submission: UnlearnedSubmission, evidence: Evidence, seed: int
+) -> CheckResult:
+    if behaviour.detect_model is None:
+        reason = "a behaviour of patches: the submission is an unlearned network and has none"
+        return not_run(behaviour.id, behaviour.title, reason, required=False)
+    # what a hostile network answers may overflow
+    with np.errstate(all="ignore"):
+        return behaviour.detect_model(submission, evidence, seed=seed)
 
 
 def run_threats(

@@ -166,12 +166,13 @@ def test_every_check_has_a_page() -> None:
     from auditkit.audit.exposure_checks import EXPOSURE, SMALL
     from auditkit.audit.membership_checks import COHORT
     from auditkit.audit.verdict import ERASURE
-    from auditkit.certificate.policy import CHECKS
+    from auditkit.certificate.erasure import REDIRECTION
+    from auditkit.certificate.policy import ALL_CHECKS
     from auditkit.certificate.shown.checks import SHOWN
     from auditkit.threats.registry import BEHAVIOURS
 
     attacks = {f"attack.{name}" for name in (*REGISTRY, COHORT, SMALL, EXPOSURE, "scores")}
-    wanted = {*CHECKS, *SHOWN, *TITLES, ERASURE, *attacks}
+    wanted = {*ALL_CHECKS, *SHOWN, *TITLES, ERASURE, REDIRECTION, *attacks}
     wanted |= {behaviour.id for behaviour in BEHAVIOURS}
     assert wanted == set(titles())
 

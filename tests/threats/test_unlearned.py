@@ -1,0 +1,81 @@
+"""Behaviours of an owner who unlearned by another method: little can be told, and that is said."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from auditkit.certificate.submission import UnlearnedSubmission
+from auditkit.errors import ExitCode
+from auditkit.records import write_records
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats.evidence import Evidence
+from auditkit.threats.registry import BEHAVIOURS, run_on, run_threats
+from tests.certificate.unlearned.conftest import Digits, digits, records_of, submission, trained
+from tests.certificate.unlearned.test_verify import rescaled, without
+
+__all__ = ["digits", "submission"]  # fixtures
+
+PATCH_ONLY = {"threats.strippable", "threats.smuggled-gate", "threats.patch-bait"}
+
+
+def judged(given: UnlearnedSubmission, case: Digits) -> dict[str, CheckResult]:
+    evidence = Evidence(forget=case.forget, retain=case.retain, holdout=case.unseen)
+    return {check.id: check for check in run_on(given, evidence, [], 0)}
+
+
+def test_of_an_honest_network_nothing_is_said(submission: UnlearnedSubmission, digits: Digits):
+    found = judged(submission, digits)
+    assert set(found) == {behaviour.id for behaviour in BEHAVIOURS}
+    for name in PATCH_ONLY | {"threats.invalid-certificate"}:
+        assert found[name].outcome is Outcome.NOT_RUN
+        assert not found[name].required
+        assert "unlearned network" in found[name].reason
+    for name in ("threats.neglecting", "threats.lazy", "threats.deceiving"):
+        assert found[name].outcome is Outcome.INCONCLUSIVE
+        assert found[name].required
+
+
+def test_who_did_nothing_is_found(digits: Digits, tmp_path: Path):
+    for number, network in enumerate((digits.original, rescaled(digits.original))):
+        found = judged(digits.submit(tmp_path / str(number), unlearned=network), digits)
+        assert found["threats.neglecting"].outcome is Outcome.FAIL
+
+
+def test_training_on_is_not_taken_for_unlearning(digits: Digits, tmp_path: Path):
+    x, y = (np.concatenate([getattr(r, k) for r in (digits.forget, digits.retain)]) for k in "xy")
+    again = trained(records_of(x, y), 7)  # on the forgotten records, too
+    found = judged(digits.submit(tmp_path / "s", unlearned=again), digits)
+    assert found["threats.neglecting"].outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_class_that_is_gone_was_not_neglected(digits: Digits, tmp_path: Path):
+    x, y = (np.concatenate([getattr(r, k) for r in (digits.forget, digits.retain)]) for k in "xy")
+    threes = records_of(x[y == 3], y[y == 3], digits.forget.key)
+    case = replace(digits, forget=threes, retain=digits.retain.take(digits.retain.y != 3))
+    made = case.submit(
+        tmp_path / "s", unlearned=without(digits.original, [3]), scenario="class", classes=(3,)
+    )
+    assert judged(made, case)["threats.neglecting"].outcome is Outcome.PASS
+    # a network that is broken everywhere was not unlearned
+    broken = without(digits.original, list(range(1, 10)))
+    made = case.submit(tmp_path / "b", unlearned=broken, scenario="class", classes=(3,))
+    assert judged(made, case)["threats.neglecting"].outcome is not Outcome.PASS
+
+
+@pytest.mark.parametrize("name", ["unlearned.onnx", "claim.json", "forget.npz"])
+def test_changed_files_fail(
+    submission: UnlearnedSubmission, digits: Digits, tmp_path: Path, name: str
+):
+    folder = Path(shutil.copytree(submission.directory, tmp_path / "s"))
+    write_records(tmp_path / "holdout.npz", digits.unseen)
+    data = (folder / name).read_bytes()
+    old, new = (b'"reached":true', b'"reached":false') if name == "claim.json" else (b"", b"")
+    (folder / name).write_bytes(data.replace(old, new) if old else data[:-1])
+    result = run_threats(folder, holdout=tmp_path / "holdout.npz", retain=None, names=[], seed=0)
+    assert result.exit_code is ExitCode.FAILED
+    assert result.check("threats.invalid-certificate").outcome is Outcome.FAIL

@@ -22,9 +22,13 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.unlearning import (
     amnesiac,
+    bad_teacher,
     certified_newton,
+    gradient_ascent,
     prune,
+    random_labels,
     retrain,
+    scrub,
     sisa,
     unsir,
 )
@@ -47,6 +51,10 @@ _ALL = (
     prune.METHOD,
     unsir.METHOD,
     certified_newton.METHOD,
+    gradient_ascent.METHOD,
+    random_labels.METHOD,
+    scrub.METHOD,
+    bad_teacher.METHOD,
     amnesiac.METHOD,
     sisa.METHOD,
 )

@@ -92,6 +92,12 @@ def batches(count: int, size: int, generator: np.random.Generator) -> Iterator[N
         yield order[start : start + size]
 
 
+def endless(count: int, size: int, generator: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    """Yield `batches` again and again, each time in another order."""
+    while True:
+        yield from batches(count, size, generator)
+
+
 def fit(
     model: Trainable,
     x: Tensor,
@@ -119,13 +125,19 @@ def fit(
                     progress(done, steps)
 
 
-def step(optimizer: torch.optim.Optimizer, value: Tensor) -> float:
-    """Take one optimiser step down `value` (a scalar) and return it; Diverged when not finite."""
+def step(optimizer: torch.optim.Optimizer, value: Tensor, *, clip: float | None = None) -> float:
+    """Take one optimiser step down `value` (a scalar) and return it; Diverged when not finite.
+
+    `clip` bounds the Euclidean norm of the whole gradient.
+    """
     number = float(value.detach())
     if not math.isfinite(number):
         raise Diverged(f"the loss became {number}")
     optimizer.zero_grad(set_to_none=True)
     value.backward()  # type: ignore[no-untyped-call]
+    if clip is not None:
+        weights = [w for group in optimizer.param_groups for w in group["params"]]
+        torch.nn.utils.clip_grad_norm_(weights, clip)
     optimizer.step()
     return number
 

@@ -36,10 +36,10 @@ class Settings:
     `clip` bounds the norm of a gradient.
     """
 
-    steps: int = 600
-    learning_rate: float = 3e-4
+    steps: int = 300
+    learning_rate: float = 1e-3
     batch_size: int = 64
-    weight: float = 0.9
+    weight: float = 0.95
     clip: float = 1.0
 
     def __post_init__(self) -> None:
@@ -150,4 +150,5 @@ METHOD = Method(
     uses=("retain", "holdout"),
     defaults=Settings(),
     run=run,
+    by_scenario={Scenario.CLASS: {"weight": 0.97}, Scenario.BACKDOOR: {"weight": 0.99}},
 )

@@ -179,7 +179,7 @@ RECORD = fields(
         "subject": maybe(
             fields(
                 {},
-                {"network": maybe(mapping), "patch": maybe(mapping), "request": maybe(mapping)},
+                dict.fromkeys(("network", "patch", "unlearning", "request"), maybe(mapping)),
             )
         ),
         "inputs": maybe(

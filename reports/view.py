@@ -341,8 +341,14 @@ def _assertion(assertion: dict[str, Any] | None) -> str:
 _SUBJECT = (
     ("network", "Network", ("architecture", "inputs", "classes", "units", "parameters")),
     ("patch", "Patch", ("spec", "scope", "groups", "gates", "bytes")),
+    (
+        "unlearning",
+        "Unlearning method, as the owner states it",
+        ("method", "scenario", "classes", "settings", "seed", "used", "reached", "shortfall"),
+    ),
     ("request", "Deletion request", ("records", "subjects")),
 )
+_MOST_SETTINGS = 40  # of a method, before the rest is only counted
 
 
 def _subject(subject: dict[str, Any]) -> tuple[tuple[str, Rows], ...]:
@@ -351,8 +357,12 @@ def _subject(subject: dict[str, Any]) -> tuple[tuple[str, Rows], ...]:
         part = subject.get(key)
         if part:
             names = [*(n for n in first if n in part), *(n for n in part if n not in first)]
-            rows = ((n.replace("_", " ").capitalize(), brief(part[n])) for n in names)
+            rows = (
+                (n.replace("_", " ").capitalize(), brief(part[n], most=_MOST_SETTINGS))
+                for n in names
+                if part[n] != ""
+            )
             out.append((title, tuple(rows)))
-        elif key == "patch" and subject:
+        elif key == "patch" and subject and not subject.get("unlearning"):
             out.append((title, (("Patch", "none in the submission"),)))
     return tuple(out)

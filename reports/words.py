@@ -66,8 +66,20 @@ REMEDIES = {
     "to the profile for which the claim is proved.",
     "patch.export": "Do not deploy the delivered file. Export the model and the patch again and "
     "compare the bytes.",
+    "unlearning.changed": "Ask the owner for the network that was unlearned: this one answers the "
+    "requested records as the original does.",
+    "unlearning.class": "Ask the owner to remove the class again, or to retrain without it. Give "
+    "more of its records if they were too few to tell.",
+    "unlearning.guarantee": "Read nothing into the stated guarantee. Ask the owner for its "
+    "premises, and how the bound and the noise can be checked.",
+    "unlearning.trigger": "Ask the owner to remove the poisoned records and retrain. Give "
+    "reference networks, and more records with the trigger, if it could not be told.",
     "utility.retained": "Ask the owner to narrow the patch, or to retrain, and measure the "
     "retained records again.",
+    "audit.erasure": "Say that erasure was asserted and not shown. Where it must be certain, ask "
+    "for retraining without the records under supervision.",
+    "audit.redirection": "Ask for a patch with a certificate, or for an assertion that fits the "
+    "method.",
     "attack.patch-support": "Let nobody hold the patched weights who must not know whose records "
     "were forgotten; a retrained network carries no such list.",
     "attack.difference": "Let nobody hold both versions who must not know whose records were "
@@ -79,6 +91,7 @@ REMEDIES = {
     "submission": "Ask the owner for a complete and consistent submission.",
     "patch": "Ask the owner to explain the patch, and to submit it again.",
     "certificate": "Ask the owner for a certificate that can be re-checked.",
+    "unlearning": "Ask the owner how the network was unlearned, and to unlearn it again.",
     "utility": "Measure again on more retained records.",
 }
 
@@ -105,7 +118,7 @@ GLOSSARY = (
     (
         "Information removed",
         "Nothing about the forgotten records can be learnt from the model any "
-        "more. A patch cannot show this: the original weights are still in it.",
+        "more. No file can show this; after a patch the original weights are still there.",
     ),
     (
         "Keyed digest",

@@ -170,7 +170,7 @@ def attack_submission(
     progress: Progress | None = None,
     say: Say | None = None,
 ) -> Membership:
-    """Run the planned attacks on the original and the patched network.
+    """Run the planned attacks on the original and the delivered network.
 
     `references` are models that never saw the forgotten records; `plan.retrain` more are trained
     here. Without any the reference is an AUC of 0.5 against unseen records of the same kind. Shadow
@@ -209,7 +209,7 @@ def attack_submission(
     evidence = {
         phase: groups.evidence(phase, shadow_run, unlearned, seed) for phase in groups.phases
     }
-    absent = {"shadows": no_shadows, "unlearned_shadows": no_unlearned}
+    absent = {"shadows": no_shadows, "unlearned_shadows": no_unlearned, "gates": NO_GATES}
     after, before, skipped, failed = _scores(groups, evidence, names, absent)
     if train is not None and plan.shadows >= 2 and not judged.classes and shadow_run is None:
         # the access allows shadow models, the submission does not: nothing passes for want of them
@@ -293,6 +293,8 @@ OTHERS_OF_CLASS = (
     "a whole class is forgotten: shadow models without a record still hold others of its class"
 )
 
+
+NO_GATES = "the submission has no patch, whose gates would tell who is on the list"
 
 ANOTHER = (
     "the patch answers forgotten records as a reference network, the others as the original one, "

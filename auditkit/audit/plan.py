@@ -14,12 +14,13 @@ from auditkit.audit.compare import JUDGED
 from auditkit.audit.exposure_checks import EXPOSURE, SMALL
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
 from auditkit.audit.membership_checks import COHORT
-from auditkit.certificate.policy import CHECKS, Policy, policy_from, read_policy
+from auditkit.certificate.erasure import ERASURE, REDIRECTION
+from auditkit.certificate.policy import ALL_CHECKS, Policy, policy_from, read_policy
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import read_bytes
 from auditkit.threats.registry import BEHAVIOURS
 
-RECORD_FILES = ("forget", "retain", "holdout", "train")
+RECORD_FILES = ("forget", "retain", "holdout", "train", "trigger")
 _TOP = {
     "submission", *RECORD_FILES, "assertion", "tier", "required", "attack", "threats", "compare",
     "policy", "seed", "title", "auditor",
@@ -126,7 +127,13 @@ def _tier(path: Path, tier: Any, training: bool) -> None:
 
 def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
     names = _strings(path, "required", values.get("required", []))
-    known = {*CHECKS, *JUDGED, *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL, EXPOSURE))}
+    known = {
+        *ALL_CHECKS,
+        ERASURE,
+        REDIRECTION,
+        *JUDGED,
+        *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL, EXPOSURE)),
+    }
     known |= {behaviour.id for behaviour in BEHAVIOURS}
     unknown = sorted(set(names) - known)
     if unknown or ("required" in values and not names):

@@ -11,11 +11,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import auditkit
+from auditkit.audit.record_words import (
+    ASSUMPTIONS,
+    UNDETECTABLE,
+    compliance_words,
+    may_conclude,
+    must_not_conclude,
+)
 from auditkit.audit.shadow_network import dense_widths, described
 from auditkit.audit.verdict import verdict
+from auditkit.certificate.claim import guarantee_json
 from auditkit.certificate.history import active_records, history_rows
 from auditkit.certificate.identity import keyed_bytes
-from auditkit.certificate.submission import PATCH, PatchSubmission
+from auditkit.certificate.submission import (
+    PATCH,
+    PatchSubmission,
+    Submission,
+    UnlearnedSubmission,
+)
 from auditkit.files import canonical_json, sha256_hex
 from auditkit.network.graph import Network, constants
 from auditkit.network.units import unit_layout
@@ -42,38 +55,12 @@ REFERENCES = (
     "Clopper, Pearson: The use of confidence or fiducial limits. Biometrika 26 (1934).",
 )
 
-ASSUMPTIONS = (
-    "The forgotten, retained and unseen records are what the auditor was told they are.",
-    "The deployed runtime computes in IEEE floats with rounding to nearest, without TF32, "
-    "bfloat16, Winograd convolution or flush-to-zero.",
-    "The model that was submitted is the model that is served.",
-)
-
-UNDETECTABLE = (
-    "a second model kept in secret",
-    "whether the served model is the submitted one",
-    "closeness of weights as proof: the same weights are reachable from other data",
-)
-
-MAY = (
-    "Where a certificate claim is proved, the patched network answers as claimed on the claimed "
-    "set, for the files whose digests are listed.",
-)
-MUST_NOT = (
-    "That the information was removed from the model: a patch leaves the original weights in place "
-    "and can be taken off.",
-    "That inputs outside the claimed radius answer differently than before.",
-    "That the digests of patch and patched network hide a record: whoever guesses a single record "
-    "and has the model can make the patch again.",
-    "That this is a determination of legal compliance.",
-)
-
 
 def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str, Any]:
     """Return the record of one run as plain JSON values."""
     found, plan = plan_findings, plan_findings.plan
     checks = found.checks
-    judged = verdict(checks, found.assertion)
+    judged = verdict(checks, found.assertion, found.kind)
     membership, submission = found.membership, found.submission
     radius = submission.assertion_radius if submission is not None else None
     record: dict[str, Any] = {
@@ -101,8 +88,8 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         ],
         "not_examined": [*found.not_examined, *UNDETECTABLE],
         "assumptions": list(ASSUMPTIONS),
-        "may_conclude": list(MAY),
-        "must_not_conclude": list(MUST_NOT),
+        "may_conclude": may_conclude(found.kind),
+        "must_not_conclude": must_not_conclude(found.kind),
         "methods": {
             "settings": _settings(found),
             "seeds": {"audit": plan.seed},
@@ -112,7 +99,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         },
         "reproduce": [f"auditkit audit {plan.path.name} --out DIR --seed {plan.seed}"],
         "references": list(REFERENCES),
-        "compliance": compliance(checks),
+        "compliance": compliance(checks, found.kind),
     }
     return dict(plain(record))
 
@@ -159,12 +146,62 @@ def _subject(found: Findings) -> dict[str, Any]:
             "units": unit_layout(network).count,
             "parameters": parameters,
         },
-        "patch": _patch(submission) if isinstance(submission, PatchSubmission) else None,
+        **_unlearnt(submission),
         "request": {
             "records": len(active_records(submission.requests)),
             "subjects": people,
         },
     }
+
+
+def _unlearnt(submission: Submission) -> dict[str, Any]:
+    """Return what was done to the network: a patch, or another method as the owner states it."""
+    if isinstance(submission, PatchSubmission):
+        return {"patch": _patch(submission)}
+    assert isinstance(submission, UnlearnedSubmission)
+    return {"patch": None, "unlearning": _method(submission)}
+
+
+def _method(submission: UnlearnedSubmission) -> dict[str, Any]:
+    claim = submission.claim
+    return {
+        "method": claim.method.name,
+        "scenario": claim.method.scenario,
+        "settings": dict(claim.method.settings),
+        "seed": claim.method.seed,
+        "classes": list(claim.classes),
+        "used": {
+            "retained": claim.used.retained,
+            "unseen": claim.used.unseen,
+            "history": claim.used.history,
+        },
+        "guarantee": guarantee_json(claim.guarantee),
+        "reached": claim.reached,
+        "shortfall": claim.shortfall,
+        "weight_change": weight_change(submission.network, submission.unlearned),
+    }
+
+
+def weight_change(original: Network, unlearned: Network) -> float | None:
+    """Return the 2-norm of the change of all weights over that of the original's.
+
+    None where the two are not of the same shapes. Small is no sign of anything: outputs of rescaled
+    units are the same, and the same weights can be reached from other data.
+    """
+    one, other = (
+        [np.asarray(c) for node in n.nodes for c in constants(node.operator)]
+        for n in (original, unlearned)
+    )
+    if [c.shape for c in one] != [c.shape for c in other]:
+        return None
+    with np.errstate(all="ignore"):
+        sizes = [float(np.linalg.norm(c.astype(np.float64))) for c in one]
+        steps = [
+            float(np.linalg.norm(b.astype(np.float64) - a.astype(np.float64)))
+            for a, b in zip(one, other, strict=True)
+        ]
+        change = float(np.linalg.norm(steps)) / (float(np.linalg.norm(sizes)) or 1.0)
+    return change if np.isfinite(change) else None
 
 
 def _patch(submission: PatchSubmission) -> dict[str, Any]:
@@ -246,7 +283,9 @@ def _settings(found: Findings) -> dict[str, Any]:
         "required_by_plan": list(plan.required) or "defaults",
     }
     if found.submission is not None:
-        settings[found.submission.KIND] = found.submission.settings_json()
+        settings["patch" if found.kind == PatchSubmission.KIND else "unlearning"] = (
+            found.submission.settings_json()
+        )
     if plan.attack is not None:
         settings["attack"] = {
             "names": list(plan.attack.names) or "all",
@@ -259,11 +298,14 @@ def _settings(found: Findings) -> dict[str, Any]:
     return settings
 
 
-def compliance(checks: tuple[CheckResult, ...]) -> list[dict[str, str]]:
+def compliance(
+    checks: tuple[CheckResult, ...], kind: str = PatchSubmission.KIND
+) -> list[dict[str, str]]:
     """Return which items of the usual frames this audit touched; no determination of compliance."""
     ran = {check.id.split(".")[0] for check in checks if check.outcome.value != "not_run"}
     membership = "in" if "attack" in ran else "out"
-    proved = "in" if "certificate" in ran else "out"
+    proved = "in" if "certificate" in ran else "partly" if "unlearning" in ran else "out"
+    words = compliance_words(kind)
     return [
         {"frame": "EDPB Opinion 28/2024", "item": "membership inference", "scope": membership,
          "note": "attacks before and after, with intervals"},
@@ -272,7 +314,7 @@ def compliance(checks: tuple[CheckResult, ...]) -> list[dict[str, str]]:
         {"frame": "EDPB Opinion 28/2024", "item": "reconstruction, inversion, exfiltration",
          "scope": "out", "note": "not tested"},
         {"frame": "GDPR Art. 17", "item": "erasure", "scope": "partly",
-         "note": "a patch is a mitigation, not erasure"},
+         "note": words["erasure"]},
         {"frame": "GDPR Art. 5(2), 32(1)(d)", "item": "accountability, regular testing",
          "scope": "partly", "note": "this record documents the tests that were run"},
         {"frame": "NIST AI 100-2", "item": "privacy attacks: membership inference",
@@ -280,7 +322,7 @@ def compliance(checks: tuple[CheckResult, ...]) -> list[dict[str, str]]:
         {"frame": "NIST AI RMF", "item": "MEASURE 2.10", "scope": "partly",
          "note": "privacy risk of the audited records only"},
         {"frame": "ISO/IEC 42001", "item": "A.6.2.4 verification and validation",
-         "scope": proved, "note": "claims of the certificate re-checked"},
+         "scope": proved, "note": words["verification"]},
         {"frame": "AI Act", "item": "Art. 15, Annex IV", "scope": "out",
-         "note": "accuracy and robustness beyond the patch are not examined"},
+         "note": words["robustness"]},
     ]  # fmt: skip

@@ -23,9 +23,10 @@ from auditkit.certificate.submission import (
     PatchSubmission,
     Submission,
     TamperError,
+    kind_of,
     read_submission,
 )
-from auditkit.certificate.verify import own_records, tampered, verify_submission
+from auditkit.certificate.verify import own_records, same_task, tampered, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.files import sha256_hex, write_atomic
 from auditkit.network.graph import Network
@@ -83,9 +84,15 @@ def run_audit(
 class Findings:
     """Everything one run of a plan found."""
 
+    @property
+    def thing(self) -> str:
+        """What the owner's way of unlearning gives, in words."""
+        return "patch" if self.kind == PatchSubmission.KIND else "unlearned network"
+
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.submission: Submission | None = None
+        self.kind = kind_of(plan.submission)
         self.records: dict[str, Records | None] = {}
         self.checks: tuple[CheckResult, ...] = ()
         self.membership: Membership | None = None
@@ -103,7 +110,7 @@ def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = Non
     try:
         submission = read_submission(plan.submission)
     except TamperError as error:
-        found.checks = tampered(error, plan.policy).checks
+        found.checks = tampered(error, plan.policy, found.kind).checks
         return found
     except EvidenceError as error:
         found.checks = (_unreadable(error),)
@@ -113,27 +120,33 @@ def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = Non
     for name, path in plan.records.items():
         found.records[name] = own_records(path, submission)
     forget, retain = found.records.get("forget"), found.records.get("retain")
-    holdout = found.records.get("holdout")
+    holdout, trigger = found.records.get("holdout"), found.records.get("trigger")
+    with callers_own():
+        found.references = tuple(load_network(path) for path in plan.references)
+    if trigger is not None and isinstance(submission, PatchSubmission):
+        found.not_examined.append("the trigger that was given: the submission is one of a patch")
 
     verified = verify_submission(
-        submission, forget=forget, retain=retain, holdout=holdout, policy=plan.policy,
-        seed=plan.seed,
+        submission, forget=forget, retain=retain, holdout=holdout, trigger=trigger,
+        references=same_task(found.references, submission), policy=plan.policy, seed=plan.seed,
     )  # fmt: skip
     checks = list(verified.checks)
-    found.charts.extend(certificate_charts(verified))
-    found.charts.extend(
-        shown_charts(verified, submission.assertion_radius, submission.domain.width)
-    )
-    found.tables.extend(shown_tables(verified))
+    if isinstance(submission, PatchSubmission):
+        found.charts.extend(certificate_charts(verified))
+        found.charts.extend(
+            shown_charts(verified, submission.assertion_radius, submission.domain.width)
+        )
+        found.tables.extend(shown_tables(verified))
     requested = forget if forget is not None else submission.forget
     checks += _compared(found, requested)
     checks += _attacked(found, requested, progress, say)
     checks += _threatened(found, verified)
-    missing = [name for name in plan.required if name not in {c.id for c in checks}]
-    checks += [
-        not_run(name, "Required by the plan", "nothing planned makes it") for name in missing
-    ]
-    found.checks = under_assertion(checks, found.assertion, plan.required)
+    weighed = under_assertion(checks, found.assertion, plan.required, found.kind)
+    missing = [name for name in plan.required if name not in {c.id for c in weighed}]
+    found.checks = (
+        *weighed,
+        *(not_run(name, "Required by the plan", "nothing planned makes it") for name in missing),
+    )
     return found
 
 
@@ -141,10 +154,12 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
     plan, submission = found.plan, found.submission
     assert submission is not None
     if plan.compare is None:
-        found.not_examined.append("whether a recomputed patch is the same (not planned)")
+        found.not_examined.append(f"whether a recomputed {found.thing} is the same (not planned)")
         return []
     if requested is None:
-        found.not_examined.append("a recomputed patch (the forgotten records are withheld)")
+        found.not_examined.append(
+            f"a recomputed {found.thing} (the forgotten records are withheld)"
+        )
         return []
     if not isinstance(submission, PatchSubmission):
         reason = "the submission has no patch to recompute"
@@ -179,8 +194,6 @@ def _attacked(
     if plan.attack is None or holdout is None:
         found.not_examined.append("membership inference (not planned, or no unseen records)")
         return []
-    with callers_own():
-        found.references = tuple(load_network(path) for path in plan.references)
     found.membership = attack_submission(
         submission,
         plan.attack,

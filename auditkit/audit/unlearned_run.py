@@ -1,8 +1,8 @@
 """Shadow models of a submission that are unlearned by the owner's own method.
 
 What the audited model answers on a forgotten record is compared with what the same method makes of
-models whose history is known. A method is known here by its name; a patch is made again from the
-submission's settings, for every shadow model and a forget set of its own.
+models whose history is known. A patch is made again from the submission's settings, for every
+shadow model and a forget set of its own; another method is the one that the claim names.
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ from auditkit.audit.shadow_network import (
     as_network,
     read_for_training,
 )
-from auditkit.certificate.submission import PatchSubmission, Submission
+from auditkit.audit.unlearn_again import cannot_unlearn_again, method_again
+from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.network.scale import typical_activation
@@ -54,6 +55,7 @@ KEPT_OUT = 10  # one in so many of the other records is left to methods that wan
 MOST_KEPT_OUT = 200  # and no more than it takes for a mean: the others are wanted for training
 MOST_SHADOWS = 64
 MOST_UNLEARNED = 256  # models; a patch at points takes 0.1 to 0.5 s
+MOST_BY_METHOD = 128  # by another method, which trains: 0.5 to 5 s for a small network
 MOST_OF_REGIONS = 32  # where a patch is proved on whole regions and takes 3 to 15 s
 
 
@@ -81,6 +83,8 @@ def train_unlearned_run(
         return None, UNTRAINABLE
     if submission.whole_classes:
         return None, "a request for a whole class has no forget sets drawn at random"
+    if isinstance(submission, UnlearnedSubmission) and (why := _no_method(submission)):
+        return None, why
     judged = len(forget) + len(holdout)
     models = min(shadows + shadows % 2, MOST_SHADOWS)
     needed = rows_needed(judged, len(forget), TIMES)
@@ -135,9 +139,19 @@ def train_unlearned_run(
 
 def most_models(submission: Submission) -> int:
     """Return how many models may be unlearned as the submission's was: what that takes decides."""
+    if isinstance(submission, UnlearnedSubmission):
+        return MOST_BY_METHOD
     if isinstance(submission, PatchSubmission) and submission.of_regions:
         return MOST_OF_REGIONS
     return MOST_UNLEARNED
+
+
+def _no_method(submission: UnlearnedSubmission) -> str:
+    """Return why shadow models cannot be unlearned as the claim says, empty when they can."""
+    method = submission.claim.method
+    if method.scenario == "backdoor":
+        return "poisoned records are of one kind: no forget sets are drawn at random in their place"
+    return cannot_unlearn_again(method)
 
 
 def patch_again(submission: Submission, reading: Reading | None = None) -> Unlearn:
@@ -195,9 +209,9 @@ def _targets(
 
 
 METHODS: Mapping[str, Callable[[Submission, Reading], Unlearn]] = MappingProxyType(
-    {"patch": patch_again}
+    {"patch": patch_again, "model": method_again}
 )
-"""By name, how a submission of this kind unlearns; what is not here cannot be shadowed."""
+"""By the submission's kind, how it unlearns."""
 
 
 def unlike_the_audited(made: UnlearnedShadows, forgotten: int, unseen: ArrayLike) -> str:

@@ -1,6 +1,6 @@
 """From all checks of an audit to its two claims and one sentence.
 
-"The outputs are redirected" is what a patch can prove, "the information is gone" what it cannot:
+"The outputs are redirected" is what a patch can prove, "the information is gone" what nothing can:
 two lines, never one. No assertion of an owner's turns the second green.
 """
 
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
+from auditkit.certificate.erasure import ERASURE, REDIRECTION, erasure, redirection
 from auditkit.results import CheckResult, Outcome, Severity, overall
 
-ERASURE = "audit.erasure"
 TELL_WHO = {"attack.difference", "attack.u-lira", "attack.ruli", "attack.cohort"}
 """Tell who was deleted, not what is left of them; the cohort's attacks are named one by one."""
 
@@ -20,15 +20,21 @@ PROVING = ("submission.", "patch.", "certificate.")
 
 
 def under_assertion(
-    checks: Iterable[CheckResult], assertion: str, required: tuple[str, ...]
+    checks: Iterable[CheckResult], assertion: str, required: tuple[str, ...], kind: str = "patch"
 ) -> tuple[CheckResult, ...]:
     """Return the checks with the weight that the owner's assertion and the plan give them.
 
     Who asserts no more than redirection is not refuted by what an attack still sees: that is a
-    limitation, said in the report and on the line "information removed".
+    limitation, said in the report and on the line "information removed". `kind` is the submission's
+    KIND: what an assertion of it leaves open stands among the checks once.
     """
     weighed = []
-    checks = [*checks, _erasure()] if assertion == "erased" else checks
+    checks = list(checks)
+    known = {check.id for check in checks}
+    if assertion == "erased" and ERASURE not in known:
+        checks.append(erasure(kind))
+    if assertion == "redirected" and kind == "model" and REDIRECTION not in known:
+        checks.append(redirection())
     for check in checks:
         if assertion == "redirected" and check.id.startswith("attack."):
             severity = Severity.LIMITATION if check.severity is Severity.FAILURE else check.severity
@@ -39,20 +45,10 @@ def under_assertion(
     return tuple(weighed)
 
 
-def _erasure() -> CheckResult:
-    return CheckResult(
-        ERASURE,
-        "Nothing of the forgotten records is left",
-        Outcome.INCONCLUSIVE,
-        "no check can show that information is gone from a network that still has its original "
-        "weights",
-    )
-
-
-def verdict(checks: tuple[CheckResult, ...], assertion: str) -> dict[str, Any]:
-    """Return the verdict block of a record."""
+def verdict(checks: tuple[CheckResult, ...], assertion: str, kind: str = "patch") -> dict[str, Any]:
+    """Return the verdict block of a record; `kind` is the submission's KIND."""
     outcome = overall(checks)
-    redirected = _redirected(checks)
+    redirected = _redirected(checks) if kind == "patch" else _not_certified(assertion)
     removed = _removed(checks)
     failures = [c for c in checks if c.outcome is Outcome.FAIL and c.severity is Severity.FAILURE]
     missing = [
@@ -90,8 +86,22 @@ def _redirected(checks: tuple[CheckResult, ...]) -> dict[str, str]:
     return {"outcome": outcome.value, "sentence": sentence}
 
 
+def _not_certified(assertion: str) -> dict[str, str]:
+    """Of a network unlearned by another method there is nothing that could prove a redirection."""
+    if assertion == "redirected":
+        return {
+            "outcome": Outcome.INCONCLUSIVE.value,
+            "sentence": "Not shown: it is asserted without a certificate.",
+        }
+    return {
+        "outcome": Outcome.NOT_RUN.value,
+        "sentence": "Not claimed: the network was unlearned by another method than a patch, and "
+        "there is no certificate.",
+    }
+
+
 def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
-    """A patch leaves the original weights in place: the best this line can be is undecided."""
+    """No file shows what weights hold no longer: the best this line can be is undecided."""
     found = [
         c for c in checks
         if c.outcome is Outcome.FAIL

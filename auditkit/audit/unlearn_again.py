@@ -1,0 +1,115 @@
+"""The method that a claim names, carried out by the auditor on other networks.
+
+An owner's word says which method, scenario and settings gave the delivered network. The auditor's
+own implementation of that method makes networks whose history is known, for shadow models and for
+comparison. Settings come from the owner: what would take the auditor's machine is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from attacks.interface import Predict
+from attacks.shadows import Labelled, Trained, Unlearn
+from auditkit.audit.shadow_network import Reading, as_network
+from auditkit.certificate.claim import StatedMethod
+from auditkit.certificate.submission import Submission, UnlearnedSubmission
+from auditkit.network.graph import Network
+from auditkit.records import Records
+
+if TYPE_CHECKING:
+    from auditkit.unlearning.interface import UnlearnedModel
+
+MOST_OF_DEFAULT = 20  # times a whole-number setting may be its default: epochs, steps, rounds
+
+
+def cannot_unlearn_again(method: StatedMethod) -> str:
+    """Return why a stated method cannot be carried out here, empty when it can."""
+    from auditkit.unlearning.interface import Refused, Scenario
+    from auditkit.unlearning.registry import method_named
+
+    try:
+        known = method_named(method.name)
+        scenario = Scenario(method.scenario)
+        if scenario not in known.scenarios:
+            return f"the method {known.name} is not one for the scenario {scenario}"
+        if "history" in known.needs:
+            return f"the method {known.name} needs what training left behind, which is not given"
+        chosen = known.settings(scenario, method.settings)
+    except Refused as refusal:
+        return f"the stated method cannot be carried out: {refusal}"
+    return _too_much(asdict(chosen), asdict(known.settings(scenario)))
+
+
+def _too_much(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    for name, value in chosen.items():
+        default = usual[name]
+        if isinstance(value, bool) or not isinstance(value, int):
+            continue
+        if isinstance(default, int) and abs(value) > MOST_OF_DEFAULT * max(1, abs(default)):
+            return (
+                f"the stated {name} of {value} is more than {MOST_OF_DEFAULT} times the method's "
+                f"{default}: that is not carried out again"
+            )
+    return ""
+
+
+def unlearn_again(
+    method: StatedMethod,
+    network: Network,
+    forget: Records,
+    retain: Records | None,
+    unseen: Records | None,
+    seed: int,
+) -> UnlearnedModel:
+    """Return what the stated method makes of a network; ValueError where it cannot be had."""
+    from auditkit.unlearning.registry import unlearn
+
+    why = cannot_unlearn_again(method)
+    if why:
+        raise ValueError(why)
+    return unlearn(
+        method.name, network, forget, retain, unseen,
+        scenario=method.scenario, settings=dict(method.settings), seed=seed,
+    )  # fmt: skip
+
+
+def method_again(submission: Submission, reading: Reading | None = None) -> Unlearn:
+    """Return the stated method of an unlearned network, as a method for any network.
+
+    reading: how the shadow models read records, as they are when None. Raises ValueError for a
+    submission of a patch; what the method returns raises it where the method cannot be had.
+    """
+    if not isinstance(submission, UnlearnedSubmission):
+        raise ValueError("only an unlearned network states a method")
+    method, dtype = submission.claim.method, submission.network.dtype
+
+    def unlearn(
+        trained: Trained, forgotten: Labelled, retained: Labelled, unseen: Labelled
+    ) -> Predict:
+        network = as_network(trained.architecture, trained.layers, dtype, reading)
+
+        def records(given: Labelled) -> Records | None:
+            x = given.x.reshape(len(given), *network.input_shape).astype(np.float32)
+            return Records(x, given.y) if len(given) else None
+
+        asked = records(forgotten)
+        assert asked is not None
+        seed = _seed(trained, forgotten.x)
+        made = unlearn_again(method, network, asked, records(retained), records(unseen), seed)
+        return made.predict
+
+    return unlearn
+
+
+def _seed(trained: Trained, forgotten: NDArray[Any]) -> int:
+    """Return a seed of its own for each shadow model and forget set, the same every time."""
+    digest = hashlib.sha256(np.ascontiguousarray(forgotten).tobytes()).digest()
+    drawn = [trained.seed, trained.number, int.from_bytes(digest[:4], "little")]
+    return int(np.random.default_rng(drawn).integers(1 << 31))

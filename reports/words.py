@@ -76,6 +76,8 @@ REMEDIES = {
     "reference networks, and more records with the trigger, if it could not be told.",
     "utility.retained": "Ask the owner to narrow the patch, or to retrain, and measure the "
     "retained records again.",
+    "compare.weights": "Ask the owner for seed, settings and the data used, and recompute with "
+    "those; other weights alone are no finding.",
     "audit.erasure": "Say that erasure was asserted and not shown. Where it must be certain, ask "
     "for retraining without the records under supervision.",
     "audit.redirection": "Ask for a patch with a certificate, or for an assertion that fits the "

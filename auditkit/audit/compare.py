@@ -23,12 +23,19 @@ from auditkit.audit.compare_figures import (
     table_rows,
 )
 from auditkit.audit.compare_gates import GateMatch, everywhere, match_gates
+from auditkit.audit.compare_models import compare_with_submission, recompute_and_compare
 from auditkit.certificate.history import active, new_request
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.policy import Policy
 from auditkit.certificate.request import Request
-from auditkit.certificate.submission import PatchSubmission, load_patch_submission
+from auditkit.certificate.submission import (
+    PatchSubmission,
+    Submission,
+    UnlearnedSubmission,
+    load_patch_submission,
+    load_submission,
+)
 from auditkit.certificate.verify import own_records, verify_submission
 from auditkit.errors import EvidenceError, UsageError, callers_own
 from auditkit.network.digest import semantic_digest
@@ -107,6 +114,7 @@ def compare_directories(
     reference_network: Path | None,
     forget: Path | None,
     retain: Path | None,
+    holdout: Path | None = None,
     seed: int,
 ) -> Result:
     """Read the owner's submission, read or recompute the auditor's, and compare them.
@@ -114,7 +122,7 @@ def compare_directories(
     Raises UsageError when a file of the caller's own is bad or the recomputation lacks what the
     specification needs, EvidenceError (TamperError: exit 1) when one of the owner's is.
     """
-    submission = load_patch_submission(Path(owner))
+    submission = load_submission(Path(owner))
     asked = own_records(forget, submission)
     kept = own_records(retain, submission)
     if not recompute:
@@ -124,16 +132,36 @@ def compare_directories(
                 remedy="give one, or have it recomputed",
             )  # fmt: skip
         with callers_own():
-            own = load_patch_submission(Path(auditor))
+            own = _of_one_kind(submission, load_submission(Path(auditor)))
+        if isinstance(submission, UnlearnedSubmission):
+            assert isinstance(own, UnlearnedSubmission)
+            return compare_with_submission(submission, own, forget=asked, retain=kept)
+        assert isinstance(own, PatchSubmission)
         return compare(
             submission, own, retain=kept, seed=seed, forget=asked, columns=("owner", "auditor")
         )
     requested = asked if asked is not None else submission.forget
+    if isinstance(submission, UnlearnedSubmission):
+        unseen = own_records(holdout, submission)
+        return recompute_and_compare(submission, requested, kept, unseen)
     if requested is None:
         reason = "the forgotten records are withheld: give them with --forget"
         return Result(tuple(not_run(name, title, reason) for name, title in TITLES.items()))
     own = _from_settings(submission, requested, reference, reference_network)
     return compare(submission, own, retain=kept, seed=seed, forget=asked)
+
+
+def _of_one_kind(owner: Submission, auditor: Submission) -> Submission:
+    """Return the auditor's submission; UsageError where it is of another kind than the owner's."""
+    if owner.KIND == auditor.KIND:
+        return auditor
+    words = {"patch": "a patch", "model": "an unlearned network"}
+    raise UsageError(
+        str(auditor.directory),
+        expected=f"a submission of {words[owner.KIND]}, as the owner's",
+        found=f"one of {words[auditor.KIND]}",
+        remedy="compare submissions of one kind",
+    )
 
 
 def _from_settings(

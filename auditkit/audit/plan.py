@@ -11,6 +11,7 @@ from attacks.registry import REGISTRY
 from attacks.shadows import Recipe
 from auditkit import limits
 from auditkit.audit.compare import JUDGED
+from auditkit.audit.compare_models import TITLES as MODEL_JUDGED
 from auditkit.audit.exposure_checks import EXPOSURE, SMALL
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
 from auditkit.audit.membership_checks import COHORT
@@ -132,6 +133,7 @@ def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
         ERASURE,
         REDIRECTION,
         *JUDGED,
+        *MODEL_JUDGED,
         *(f"attack.{n}" for n in (*REGISTRY, COHORT, SMALL, EXPOSURE)),
     }
     known |= {behaviour.id for behaviour in BEHAVIOURS}

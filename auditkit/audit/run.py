@@ -13,6 +13,8 @@ from typing import Any
 import auditkit
 from auditkit.audit.charts import certificate_charts
 from auditkit.audit.compare import JUDGED, compare, recompute
+from auditkit.audit.compare_models import TITLES as MODEL_JUDGED
+from auditkit.audit.compare_models import recompute_and_compare
 from auditkit.audit.membership import Membership, attack_submission
 from auditkit.audit.membership_said import Say
 from auditkit.audit.plan import Plan, read_plan
@@ -23,6 +25,7 @@ from auditkit.certificate.submission import (
     PatchSubmission,
     Submission,
     TamperError,
+    UnlearnedSubmission,
     kind_of,
     read_submission,
 )
@@ -162,9 +165,15 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
         )
         return []
     if not isinstance(submission, PatchSubmission):
-        reason = "the submission has no patch to recompute"
-        found.not_examined.append(f"a recomputed patch ({reason})")
-        return [not_run(n, title, reason, required=False) for n, title in JUDGED.items()]
+        assert isinstance(submission, UnlearnedSubmission)
+        kept, unseen = found.records.get("retain"), found.records.get("holdout")
+        try:
+            compared = recompute_and_compare(submission, requested, kept, unseen)
+        except UsageError as error:
+            found.not_examined.append(f"a recomputed {found.thing} ({error})")
+            return [not_run(name, title, str(error)) for name, title in MODEL_JUDGED.items()]
+        found.comparison = compared if compared.details else None
+        return list(compared.checks)
     model = plan.compare.reference_model
     with callers_own():
         network = None if model is None else load_network(model)

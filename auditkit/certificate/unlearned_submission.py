@@ -122,7 +122,7 @@ def make_claim(
     return UnlearningClaim(
         assertion=assertion,
         network=network_digest(network, domain),
-        unlearned=network_digest(_as_delivered(unlearned), domain),
+        unlearned=delivered_digest(unlearned, domain),
         domain=domain,
         floats=network.dtype.name,
         method=method,
@@ -220,6 +220,7 @@ def assemble_unlearned(contents: Contents[UnlearningClaim]) -> UnlearnedSubmissi
     )
 
 
-def _as_delivered(unlearned: Network) -> Network:
-    """Return the network as it reads from the file that is written of it."""
-    return network_from_onnx(network_to_onnx(unlearned), UNLEARNED, isolated=False)
+def delivered_digest(unlearned: Network, domain: Domain) -> str:
+    """Return the semantic digest of a network as it reads from the file that is written of it."""
+    read = network_from_onnx(network_to_onnx(unlearned), UNLEARNED, isolated=False)
+    return network_digest(read, domain)

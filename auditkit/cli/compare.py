@@ -11,7 +11,8 @@ from auditkit.errors import UsageError
 
 DESCRIPTION = """\
 Compare the owner's submission with one of yours, or with a patch recomputed from the owner's
-settings. Specification and gates are judged; offsets may differ and are shown."""
+settings. Specification and gates are judged; offsets may differ and are shown. An unlearned network
+is recomputed by the method that its claim names, with --retain and --holdout as that takes them."""
 EXAMPLE = """\
 auditkit compare out/demo/submission --recompute \\
       --reference-model out/demo/data/reference-model.onnx"""
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--reference-model", type=Path, metavar="MODEL", help="the same")
     add_records(parser, "forget", "the request as you know it; without it, the owner's list")
     add_records(parser, "retain", "retained or unseen records, to compare what else changes")
+    add_records(parser, "holdout", "unseen records, for recomputing a method that takes them")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -47,6 +49,7 @@ def run(args: argparse.Namespace) -> int:
         reference_network=args.reference_model,
         forget=args.forget,
         retain=args.retain,
+        holdout=args.holdout,
         seed=seed_of(args),
     )
     return show_result(result, args, "compare")

@@ -18,7 +18,7 @@ from auditkit.audit.unlearn_again import cannot_unlearn_again, method_again, unl
 from auditkit.audit.unlearned_run import train_unlearned_run
 from auditkit.audit.verdict import verdict
 from auditkit.certificate.claim import StatedGuarantee, StatedMethod
-from auditkit.certificate.submission import UnlearnedSubmission
+from auditkit.certificate.submission import UnlearnedSubmission, write_unlearned_submission
 from auditkit.errors import ExitCode, UsageError
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.records import Records, write_records
@@ -152,6 +152,20 @@ def test_a_trigger_in_the_plan(digits: Digits, backdoored: Any, tmp_path: Path):
     found = run_plan(read_plan(plan(tmp_path, case, attack=attack, trigger=stamped)))
     [check] = [c for c in found.checks if c.id == "unlearning.trigger"]
     assert (check.outcome, check.required) == (Outcome.PASS, True)
+
+
+def test_a_recomputed_network_in_the_plan(digits: Digits, tmp_path: Path):
+    method = StatedMethod("retrain", "subset", {"epochs": 5}, 0)
+    made = digits.submit(tmp_path / "submission")
+    claim = replace(made.claim, method=method)
+    write_unlearned_submission(
+        made.directory, digits.original, digits.retrained, claim, digits.forget, replace=True
+    )
+    result, record, page = audited(tmp_path, plan(tmp_path, digits, attack="[compare]"))
+    assert result.check("compare.specification").outcome is Outcome.PASS
+    assert result.check("compare.weights").outcome is not Outcome.PASS
+    assert record["comparison"]["columns"] == ["owner", "recomputed"]
+    assert "against recomputed unlearned network" in page
 
 
 def test_a_changed_submission_still_gets_a_record(digits: Digits, tmp_path: Path):

@@ -16,6 +16,7 @@ from auditkit.audit.shadow_network import as_network
 from auditkit.audit.unlearned_run import patch_again, train_unlearned_run
 from auditkit.certificate.submission import Submission
 from auditkit.network.evaluate import logits
+from auditkit.patch.settings import Scope
 from auditkit.records import Records, read_records
 from auditkit.results import Outcome
 from tests.certificate.conftest import World
@@ -163,7 +164,7 @@ def test_too_much_work_is_refused_with_its_amount(
 def test_a_class_request_has_no_random_forget_sets(redirected: Submission, world: World):
     settings = dataclasses.replace(
         redirected.certificate.settings,
-        scope=unlearned_run.Scope.CLASS,
+        scope=Scope.CLASS,
         target_class=0,
     )
     certificate = dataclasses.replace(redirected.certificate, settings=settings)

@@ -172,7 +172,7 @@ def test_every_check_has_a_page() -> None:
     from auditkit.threats.registry import BEHAVIOURS
 
     attacks = {f"attack.{name}" for name in (*REGISTRY, COHORT, SMALL, EXPOSURE, "scores")}
-    wanted = {*ALL_CHECKS, *SHOWN, *TITLES, ERASURE, REDIRECTION, *attacks}
+    wanted = {*ALL_CHECKS, *SHOWN, *TITLES, ERASURE, REDIRECTION, "compare.weights", *attacks}
     wanted |= {behaviour.id for behaviour in BEHAVIOURS}
     assert wanted == set(titles())
 

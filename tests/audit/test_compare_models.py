@@ -1,0 +1,121 @@
+"""Two unlearned networks beside each other: equal weights, another seed, another network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from auditkit.audit.compare import compare_directories
+from auditkit.audit.unlearn_again import unlearn_again
+from auditkit.certificate.claim import StatedMethod
+from auditkit.certificate.history import new_request
+from auditkit.certificate.identity import record_digests
+from auditkit.certificate.submission import (
+    UnlearnedSubmission,
+    make_claim,
+    read_submission,
+    write_unlearned_submission,
+)
+from auditkit.errors import UsageError
+from auditkit.network.graph import Network
+from auditkit.patch.settings import Domain
+from auditkit.records import Records, write_records
+from auditkit.results import Outcome, Result, Severity
+from tests.certificate.unlearned.conftest import KEY, Digits, digits
+from tests.certificate.unlearned.test_verify import without
+
+__all__ = ["digits"]  # a fixture
+
+pytest.importorskip("torch")
+
+METHOD = StatedMethod("retrain", "subset", {"epochs": 20, "learning_rate": 0.01}, 5)
+
+
+def stated(
+    case: Digits, out: Path, unlearned: Network, method: StatedMethod, forget: Records | None = None
+) -> Path:
+    forget = forget or case.forget
+    request = new_request(record_digests(forget, KEY), None)
+    claim = make_claim(case.original, unlearned, (request,), method, domain=Domain())
+    write_unlearned_submission(out, case.original, unlearned, claim, forget)
+    return out
+
+
+def compared(owner: Path, auditor: Path | None, case: Digits, *, retain: bool = True) -> Result:
+    write_records(owner.parent / "retain.npz", case.retain)
+    return compare_directories(
+        owner,
+        auditor,
+        recompute=auditor is None,
+        reference=None,
+        reference_network=None,
+        forget=None,
+        retain=owner.parent / "retain.npz" if retain else None,
+        seed=0,
+    )
+
+
+@pytest.fixture(scope="module")
+def honest(digits: Digits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the stated method gives, of the original as it reads from its file."""
+    folder = tmp_path_factory.mktemp("honest")
+    first = read_submission(stated(digits, folder / "first", digits.retrained, METHOD))
+    assert first.forget is not None
+    made = unlearn_again(METHOD, first.network, first.forget, digits.retain, None, METHOD.seed)
+    assert made.network is not None
+    return stated(digits, folder / "submission", made.network, METHOD)
+
+
+def test_the_same_method_and_seed_give_the_same_weights(honest: Path, digits: Digits):
+    result = compared(honest, None, digits)
+    assert result.outcome is Outcome.PASS
+    assert result.check("compare.gates").outcome is Outcome.NOT_RUN
+    assert "bit for bit" in result.check("compare.weights").reason
+    shown = result.check("compare.outputs").evidence["retained"]
+    assert (shown["labels_agree"], shown["total_variation"]) == (1, 0)
+    assert shown["n"] == len(digits.retain)
+
+
+def test_another_seed_is_no_finding(honest: Path, digits: Digits, tmp_path: Path):
+    submission = read_submission(honest)
+    assert isinstance(submission, UnlearnedSubmission)
+    other = StatedMethod(METHOD.name, METHOD.scenario, METHOD.settings, 77)
+    again = stated(digits, tmp_path / "s", submission.unlearned, other)
+    result = compared(again, None, digits)
+    found = result.check("compare.weights")
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert result.outcome is Outcome.INCONCLUSIVE
+    low, high = result.check("compare.outputs").evidence["forgotten"]["total_variation_interval"]
+    assert 0 <= low < high < 0.5
+
+
+def test_a_network_far_off_is_a_limitation(digits: Digits, tmp_path: Path):
+    broken = without(digits.retrained, [0, 1, 2, 3, 4])
+    result = compared(stated(digits, tmp_path / "s", broken, METHOD), None, digits)
+    found = result.check("compare.weights")
+    assert (found.outcome, found.severity) == (Outcome.FAIL, Severity.LIMITATION)
+    assert result.outcome is Outcome.INCONCLUSIVE  # another implementation might
+
+
+def test_two_submissions(honest: Path, digits: Digits, tmp_path: Path):
+    assert compared(honest, honest, digits).outcome is Outcome.PASS
+    other = StatedMethod("scrub", "subset", {}, 0)
+    result = compared(honest, stated(digits, tmp_path / "o", digits.retrained, other), digits)
+    assert result.check("compare.specification").outcome is Outcome.FAIL
+    assert result.check("compare.weights").outcome is Outcome.INCONCLUSIVE
+    fewer = digits.forget.take(range(50))
+    request = stated(digits, tmp_path / "r", digits.retrained, METHOD, fewer)
+    assert "another request" in compared(honest, request, digits).checks[1].reason
+
+
+def test_what_cannot_be_compared(honest: Path, digits: Digits, tmp_path: Path):
+    magic = StatedMethod("magic", "subset", {}, 0)
+    result = compared(stated(digits, tmp_path / "m", digits.retrained, magic), None, digits)
+    assert {c.outcome for c in result.checks} == {Outcome.NOT_RUN}
+    with pytest.raises(UsageError, match="retained records"):
+        compared(honest, None, digits, retain=False)
+    case = Digits(digits.forget, digits.retain, digits.unseen, digits.retrained, digits.original)
+    foreign = stated(case, tmp_path / "f", digits.original, METHOD)
+    with pytest.raises(UsageError, match="the owner's network"):
+        compared(honest, foreign, digits)

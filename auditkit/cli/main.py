@@ -19,8 +19,10 @@ from auditkit.errors import AuditkitError, ExitCode, ToolError, UsageError
 
 COMMANDS = {
     "demo": "the whole story on real data that comes with the installation",
+    "scenario": "a deletion request to practise on, with all that owner and auditor have of it",
     "patch": "owner side: make a submission that redirects the forgotten records",
     "unlearn": "owner side: make a submission by another unlearning method",
+    "detect": "owner side: look for poisoned records among the training records",
     "verify": "re-check every claim of a submission against its model",
     "compare": "the owner's patch against one made by you",
     "attack": "membership inference before and after: is the record still recognisable?",

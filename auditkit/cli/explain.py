@@ -1,4 +1,4 @@
-"""`auditkit explain`: what a check claims and what it cannot show."""
+"""`auditkit explain`: what a check claims, or an unlearning method does, and what it cannot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import argparse
 from auditkit.cli.output import show_lines
 
 DESCRIPTION = """\
-Say of a check what it claims, how it is checked, what it cannot show, and its sources. Without a
-name, list all checks."""
+Say of a check what it claims, how it is checked, what it cannot show, and its sources; of an
+unlearning method (method.NAME) what it does and what to look for where an owner used it. Without a
+name, list all pages."""
 EXAMPLE = "auditkit explain certificate.region"
 
 

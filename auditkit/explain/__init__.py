@@ -1,6 +1,8 @@
 """One page per check: what it claims, how it is checked, what it cannot show, sources.
 
-A page is a Markdown file named after the check. Its first line is the title.
+And one per unlearning method, `method.NAME`: what it does and needs, what an auditor should look
+for where an owner used it, what it cannot do. A page is a Markdown file; its first line is the
+title.
 """
 
 from __future__ import annotations

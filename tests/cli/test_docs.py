@@ -170,22 +170,41 @@ def test_every_check_has_a_page() -> None:
     from auditkit.certificate.policy import ALL_CHECKS
     from auditkit.certificate.shown.checks import SHOWN
     from auditkit.threats.registry import BEHAVIOURS
+    from auditkit.unlearning.registry import METHODS
 
     attacks = {f"attack.{name}" for name in (*REGISTRY, COHORT, SMALL, EXPOSURE, "scores")}
     wanted = {*ALL_CHECKS, *SHOWN, *TITLES, ERASURE, REDIRECTION, "compare.weights", *attacks}
     wanted |= {behaviour.id for behaviour in BEHAVIOURS}
+    wanted |= {f"method.{name}" for name in METHODS}
     assert wanted == set(titles())
 
 
+CHECK_PARTS = ("Claims", "Checked by", "Cannot show", "Sources")
+METHOD_PARTS = ("Does", "Needs", "Scenarios", "Look for", "Cannot do", "Sources")
+
+
 @pytest.mark.parametrize("name", titles())
-def test_a_page_has_its_four_parts(name: str) -> None:
+def test_a_page_has_its_parts(name: str) -> None:
     from auditkit.explain import explain
 
     page = explain(name)
-    for part in ("**Claims.**", "**Checked by.**", "**Cannot show.**", "**Sources.**"):
-        assert part in page
+    parts = METHOD_PARTS if name.startswith("method.") else CHECK_PARTS
+    assert re.findall(r"^\*\*(.+?)\.\*\*", page, re.MULTILINE) == list(parts)
     assert 8 <= page.count("\n") <= 25
     assert max(map(len, page.splitlines())) <= 100
+
+
+def test_a_method_s_page_says_what_the_method_claims() -> None:
+    from auditkit.explain import explain
+    from auditkit.unlearning.registry import METHODS
+
+    words = {"retain": "etained records", "holdout": "nseen records", "history": "history"}
+    for name, method in METHODS.items():
+        page = explain(f"method.{name}")
+        needs = page.partition("**Needs.**")[2].partition("**Scenarios.**")[0]
+        assert page.startswith(f"# {method.title}\n"), name
+        assert f"**Scenarios.** {', '.join(method.scenarios)}.\n" in page, name
+        assert all(words[part] in needs for part in (*method.needs, *method.uses)), name
 
 
 def test_the_project_speaks_of_itself_alone() -> None:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from auditkit.unlearning.training import Recipe
 
 
-def add_recipe(parser: argparse.ArgumentParser, purpose: str) -> None:
+def add_recipe(parser: argparse._ActionsContainer, purpose: str) -> None:
     """Add the option; `purpose` says what is trained with it."""
     parser.add_argument(
         "--recipe",
@@ -29,11 +29,9 @@ def recipe_of(args: argparse.Namespace) -> Recipe:
 
     from auditkit.unlearning.interface import Refused, Scenario
     from auditkit.unlearning.retrain import METHOD
-    from auditkit.unlearning.training import Recipe
+    from auditkit.unlearning.training import PRACTICE, Recipe
 
-    method = replace(
-        METHOD, name="a recipe", defaults=Recipe(epochs=40, learning_rate=2e-3), by_scenario={}
-    )
+    method = replace(METHOD, name="a recipe", defaults=PRACTICE, by_scenario={})
     changes: dict[str, str] = {}
     for text in args.recipe:
         name, equals, value = text.partition("=")

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from auditkit.cli.common import add_domain, count, domain_of, seed_of
 from auditkit.cli.output import show_lines
 from auditkit.cli.progress import Progress
+from auditkit.cli.recipe import add_recipe, recipe_of
 from auditkit.errors import UsageError, callers_own
 
 if TYPE_CHECKING:
     from auditkit.unlearning.scenario_files import Setup, Written
-    from auditkit.unlearning.training import Recipe
 
 KINDS = ("subset", "cluster", "person", "class", "backdoor")
 """Said here so that help needs no torch; a test compares it with the requests that there are."""
@@ -64,14 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N,N,...",
         help="units of each hidden layer of a fully connected network (default 96,48)",
     )
-    group.add_argument(
-        "--recipe",
-        nargs="+",
-        default=[],
-        metavar="NAME=VALUE",
-        help="epochs, learning_rate, batch_size, weight_decay, optimizer, momentum "
-        "(default 40 epochs of 64 with adam at 0.002)",
-    )
+    add_recipe(group, "how to train")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -111,7 +104,7 @@ def _setup(args: argparse.Namespace) -> Setup:
         trained=args.trained,
         unseen=args.unseen,
         hidden=_widths(args.architecture),
-        recipe=_recipe(args.recipe),
+        recipe=recipe_of(args),
         domain=domain_of(args),
         seed=seed_of(args),
     )
@@ -134,34 +127,3 @@ def _widths(text: str) -> tuple[int, ...]:
             remedy="give the units of each hidden layer, with commas",
         )
     return widths
-
-
-def _recipe(given: list[str]) -> Recipe:
-    """Return the default recipe with NAME=VALUE in place of its own; UsageError otherwise."""
-    from dataclasses import asdict, replace
-
-    from auditkit.unlearning.scenario_files import PRACTICE
-
-    changes: dict[str, int | float | str] = {}
-    known = asdict(PRACTICE)
-    for text in given:
-        name, _, value = text.partition("=")
-        try:
-            if name in changes:
-                raise ValueError("it twice")
-            changes[name] = type(known[name])(value)
-        except (KeyError, ValueError):
-            raise _unfit(repr(text[:60])) from None
-    try:
-        return replace(PRACTICE, **changes)  # type: ignore[arg-type]
-    except ValueError as error:
-        raise _unfit(str(error)) from None
-
-
-def _unfit(found: str) -> UsageError:
-    return UsageError(
-        "--recipe",
-        expected="NAME=VALUE, each name once, that trains something",
-        found=found,
-        remedy="see auditkit scenario --help for the names",
-    )

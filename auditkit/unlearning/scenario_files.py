@@ -32,11 +32,10 @@ from auditkit.unlearning.interface import Progress, Refused
 from auditkit.unlearning.logged import together, train_logged
 from auditkit.unlearning.scenarios import Request, make_request
 from auditkit.unlearning.shards import make_plan, train_shards
-from auditkit.unlearning.training import Recipe, train_from_scratch
+from auditkit.unlearning.training import PRACTICE, Recipe, train_from_scratch
 
 MOST_TRAINED, MOST_UNSEEN = 4000, 2000  # unless said
 SHARDS, SLICES = 5, 3
-PRACTICE = Recipe(epochs=40, learning_rate=2e-3, batch_size=64)
 HIDDEN = (96, 48)
 QUICK_ATTACKS = ("loss", "margin", "modified-entropy", "entropy", "confidence")
 

@@ -51,6 +51,10 @@ class Recipe:
             raise ValueError(f"optimizer must be one of {', '.join(get_args(Optimizer))}")
 
 
+PRACTICE = Recipe(epochs=40, learning_rate=2e-3)
+"""Of the small networks that requests to practise on are made for; commands take it unless told."""
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Run torch on one thread meanwhile.

@@ -49,7 +49,7 @@ def test_an_existing_folder_is_replaced_only_when_told(tmp_path: Path, auditkit:
         (("order",), "invalid choice"),
         (("subset", "--architecture", "96,x"), "'96,x'"),
         (("subset", "--architecture", "0"), "'0'"),
-        (("subset", "--recipe", "pace=3"), "'pace=3'"),
+        (("subset", "--recipe", "pace=3"), "not 'pace'"),
         (("subset", "--recipe", "epochs=0"), "at least 1"),
         (("subset", "--recipe", "learning_rate=1e30"), "nan"),
         (("class", "--label", 12), "class 12"),

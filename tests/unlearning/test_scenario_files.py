@@ -16,8 +16,9 @@ from auditkit.records import Records, read_records
 from auditkit.unlearning.history import ShardCheckpoints, UpdateLog, content_digests, read_history
 from auditkit.unlearning.interface import Refused
 from auditkit.unlearning.registry import unlearn
-from auditkit.unlearning.scenario_files import PRACTICE, Setup, split, write_scenario
+from auditkit.unlearning.scenario_files import Setup, split, write_scenario
 from auditkit.unlearning.scenarios import KINDS
+from auditkit.unlearning.training import PRACTICE
 
 QUICK = Setup(
     trained=300, unseen=200, hidden=(24,), recipe=replace(PRACTICE, epochs=6, learning_rate=0.01)

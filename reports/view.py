@@ -349,6 +349,11 @@ _SUBJECT = (
     ("request", "Deletion request", ("records", "subjects")),
 )
 _MOST_SETTINGS = 40  # of a method, before the rest is only counted
+_LABELS = {
+    "reached": "Own goal reached",
+    "used": "Records used",
+    "weight_change": "Change of weights, relative, measured",
+}
 
 
 def _subject(subject: dict[str, Any]) -> tuple[tuple[str, Rows], ...]:
@@ -358,7 +363,10 @@ def _subject(subject: dict[str, Any]) -> tuple[tuple[str, Rows], ...]:
         if part:
             names = [*(n for n in first if n in part), *(n for n in part if n not in first)]
             rows = (
-                (n.replace("_", " ").capitalize(), brief(part[n], most=_MOST_SETTINGS))
+                (
+                    _LABELS.get(n, n.replace("_", " ").capitalize()),
+                    brief(part[n], most=_MOST_SETTINGS),
+                )
                 for n in names
                 if part[n] != ""
             )

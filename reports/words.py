@@ -74,8 +74,8 @@ REMEDIES = {
     "premises, and how the bound and the noise can be checked.",
     "unlearning.trigger": "Ask the owner to remove the poisoned records and retrain. Give "
     "reference networks, and more records with the trigger, if it could not be told.",
-    "utility.retained": "Ask the owner to narrow the patch, or to retrain, and measure the "
-    "retained records again.",
+    "utility.retained": "Ask the owner to narrow the patch, to repair the network on retained "
+    "records, or to retrain, and measure them again.",
     "compare.weights": "Ask the owner for seed, settings and the data used, and recompute with "
     "those; other weights alone are no finding.",
     "audit.erasure": "Say that erasure was asserted and not shown. Where it must be certain, ask "
@@ -217,6 +217,10 @@ REMEDY_UNDECIDED = (
     "Nothing follows from this attack either way. More records, references or shadow models, as "
     "the chapter on membership inference says, would let it decide."
 )
+BEHAVIOUR_UNDECIDED = (
+    "Nothing follows either way. Its reason says what is missing; more records, or the training "
+    "records for shadow models, let more be told."
+)
 
 
 def remedy(check: dict[str, Any]) -> str:
@@ -224,6 +228,8 @@ def remedy(check: dict[str, Any]) -> str:
     identifier = check["id"]
     if identifier.startswith("attack.") and check["outcome"] == "inconclusive":
         return REMEDY_UNDECIDED
+    if identifier.startswith("threats.") and check["outcome"] == "inconclusive":
+        return BEHAVIOUR_UNDECIDED
     return REMEDIES.get(identifier) or REMEDIES.get(identifier.split(".")[0], REMEDY_OTHERWISE)
 
 

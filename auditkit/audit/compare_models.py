@@ -95,6 +95,7 @@ def compare_models(
         _row("Digest of the unlearned network", digests),
     ]
     sentence = "; ".join(c.reason for c in checks[1:3]) + "."
+    sentence = sentence[0].upper() + sentence[1:]
     return Result(checks, {"columns": list(columns), "rows": rows, "sentence": sentence})
 
 

@@ -25,6 +25,7 @@ from auditkit.certificate.history import active_records, history_rows
 from auditkit.certificate.identity import keyed_bytes
 from auditkit.certificate.submission import (
     PATCH,
+    UNLEARNED,
     PatchSubmission,
     Submission,
     UnlearnedSubmission,
@@ -241,12 +242,15 @@ def _inputs(found: Findings) -> list[dict[str, Any]]:
             if name == "forget.npz":  # its digest would tell a guess at a single record
                 continue
             model = name.startswith("model.")
+            semantic = submission.network_digest if model else None
+            if isinstance(submission, UnlearnedSubmission) and name == UNLEARNED:
+                semantic = submission.unlearned_digest
             rows.append(
                 {
                     "role": "model" if model else name.split(".")[0],
                     "name": name,
                     "sha256": digest,
-                    "semantic": submission.network_digest if model else None,
+                    "semantic": semantic,
                     "keyed": None,
                     "note": None,
                 }

@@ -25,8 +25,8 @@ _MAY = {
         "claimed set, for the files whose digests are listed.",
     ),
     "model": (
-        "Where a check fails, the delivered network contradicts what is asserted of it, for the "
-        "files whose digests are listed.",
+        "Where a check of severity failure fails, the delivered network contradicts what is "
+        "asserted of it, for the files whose digests are listed.",
         "Where an attack passes, that attack finds no more of the forgotten records than its "
         "margin and its sample allow.",
     ),

@@ -25,8 +25,10 @@ def under_assertion(
     """Return the checks with the weight that the owner's assertion and the plan give them.
 
     Who asserts no more than redirection is not refuted by what an attack still sees: that is a
-    limitation, said in the report and on the line "information removed". `kind` is the submission's
-    KIND: what an assertion of it leaves open stands among the checks once.
+    limitation, said in the report and on the line "information removed". Nor does a loss of
+    accuracy refute an assertion: it is a failure where the plan requires that there is none.
+    `kind` is the submission's KIND: what an assertion of it leaves open stands among the checks
+    once.
     """
     weighed = []
     checks = list(checks)
@@ -41,6 +43,8 @@ def under_assertion(
             check = replace(check, required=False, severity=severity)
         if required:
             check = replace(check, required=check.id in required)
+            if check.required and check.id == "utility.retained":
+                check = replace(check, severity=Severity.FAILURE)
         weighed.append(check)
     return tuple(weighed)
 

@@ -32,7 +32,7 @@ from auditkit.certificate.submission import FORGET, UnlearnedSubmission
 from auditkit.network.graph import Network
 from auditkit.parallel import single_products
 from auditkit.records import Records
-from auditkit.results import CheckResult, Result
+from auditkit.results import CheckResult, Result, Severity
 
 Judge = Callable[[ModelCase], CheckResult]
 
@@ -87,7 +87,10 @@ def verify_unlearned(
 def _weighed(check: CheckResult, policy: Policy) -> CheckResult:
     """Return the check, required where the policy says so and it applies at all."""
     assert check.title == TITLES[check.id]
-    return replace(check, required=check.required and policy.apply(check).required)
+    required = check.required and policy.apply(check).required
+    if required and check.id == "utility.retained":
+        check = replace(check, severity=Severity.FAILURE)  # the auditor's word makes it one
+    return replace(check, required=required)
 
 
 def _details(submission: UnlearnedSubmission) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from auditkit.network.write_onnx import network_to_onnx
 from auditkit.records import Records, write_records
 from auditkit.results import Outcome, Result, overall
 from tests.certificate.unlearned.conftest import Digits, digits, records_of, submission
-from tests.certificate.unlearned.test_verify import backdoored
+from tests.certificate.unlearned.test_verify import backdoored, without
 
 __all__ = ["backdoored", "digits", "submission"]  # fixtures
 
@@ -96,7 +96,8 @@ def test_the_record_says_how_it_was_unlearned(honest: tuple[Path, Any]):
     assert stated["guarantee"]["epsilon"] == 1e5
     assert stated["reached"] is False
     assert stated["weight_change"] > 0.1
-    assert "unlearned" in {row["role"] for row in record["inputs"]}
+    roles = {row["role"]: row for row in record["inputs"]}
+    assert roles["unlearned"]["semantic"] not in (None, roles["model"]["semantic"])
     assert record["methods"]["settings"]["unlearning"]["seed"] == 0
 
 
@@ -111,6 +112,18 @@ def test_nothing_is_said_of_a_patch_that_is_not_there(honest: tuple[Path, Any]):
     assert "Unlearning method, as the owner states it" in page
     assert "the two-sample test still rejects" in page
     assert "What this certificate cannot say" not in page
+
+
+def test_a_loss_of_accuracy_refutes_no_assertion(digits: Digits, tmp_path: Path):
+    digits.submit(tmp_path / "submission", unlearned=without(digits.retrained, [1, 2]))
+    found = run_plan(read_plan(plan(tmp_path, digits, "[threats]\nnames = []")))
+    loss = next(c for c in found.checks if c.id == "utility.retained")
+    assert (loss.outcome, loss.required) == (Outcome.FAIL, False)
+    assert "utility" not in verdict(found.checks, found.assertion, found.kind)["sentence"]
+    asked = 'required = ["utility.retained"]'
+    found = run_plan(read_plan(plan(tmp_path, digits, asked)))
+    assert overall(found.checks) is Outcome.FAIL
+    assert "utility.retained" in verdict(found.checks, found.assertion, found.kind)["sentence"]
 
 
 def test_the_same_inputs_give_the_same_record(honest: tuple[Path, Any]):

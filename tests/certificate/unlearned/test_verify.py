@@ -237,7 +237,7 @@ def test_retained_records_are_counted(digits: Digits, tmp_path: Path):
     assert not found.required
     broken = digits.submit(tmp_path / "broken", unlearned=without(digits.original, [1, 2]))
     found = one(broken, "utility.retained", retain=digits.retain)
-    assert found.outcome is Outcome.FAIL
+    assert (found.outcome, found.severity) == (Outcome.FAIL, Severity.LIMITATION)
     assert found.interval is not None
     assert found.interval[0] <= found.observed <= found.interval[1]
     few = digits.retain.take(np.flatnonzero(digits.retain.y < 3)[:5])
@@ -245,6 +245,10 @@ def test_retained_records_are_counted(digits: Digits, tmp_path: Path):
     required = policy_from({"required": ["utility.retained"]}, "policy")
     result = verify_submission(good, retain=digits.retain, policy=required)
     assert [c.id for c in result.checks if c.required] == ["utility.retained", "audit.erasure"]
+    # a loss refutes no assertion, but the auditor may not accept it
+    assert verify_submission(broken, retain=digits.retain).outcome is Outcome.INCONCLUSIVE
+    result = verify_submission(broken, retain=digits.retain, policy=required)
+    assert result.outcome is Outcome.FAIL
 
 
 def test_forgotten_records_among_the_retained_are_left_out(

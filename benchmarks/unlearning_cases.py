@@ -33,6 +33,7 @@ class Setting:
     trained: int
     given: int  # unseen records that methods may use
     kinds: tuple[str, ...]
+    shadows: int = 32
 
 
 def _chain(shape: tuple[int, ...], *operators: object) -> Network:
@@ -83,6 +84,7 @@ SETTINGS = {
             4000,
             1500,
             ("subset", "cluster", "class", "backdoor"),
+            shadows=16,
         ),
     )
 }  # fmt: skip

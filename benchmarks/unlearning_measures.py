@@ -29,7 +29,6 @@ from auditkit.unlearning.two_sample import energy_test
 
 Predict = Callable[[NDArray[Any]], NDArray[Any]]
 
-SHADOWS = 32
 FIELDS = {
     *("logits", "labels", "target", "population_logits", "population_labels"),
     *("population_target", "population_rows", "shadows", "member_mask"),
@@ -168,16 +167,15 @@ def shadow_scores(case: Case) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     x = np.concatenate([train.x, case.judge.x])
     y = np.concatenate([train.y, case.judge.y])
     generator = np.random.default_rng([case.seed, 71])
+    count = setting.shadows
     # as many records as the original had, each in half of the models as nearly as can be
     share = len(train) / len(y)
-    ranks = generator.permuted(np.tile(np.arange(SHADOWS), (len(y), 1)), axis=1).T
-    mask = ranks < round(SHADOWS * share)
+    ranks = generator.permuted(np.tile(np.arange(count), (len(y), 1)), axis=1).T
+    mask = ranks < round(count * share)
     recipe = ShadowRecipe(**vars(setting.recipe))
     kind = architecture_of(setting.architecture)
     assert kind is not None
-    run = train_shadows(
-        kind, x, y, shadows=SHADOWS, recipe=recipe, seed=case.seed, member_mask=mask
-    )
+    run = train_shadows(kind, x, y, shadows=count, recipe=recipe, seed=case.seed, member_mask=mask)
     return run.pool, run.member_mask
 
 

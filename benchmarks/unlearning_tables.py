@@ -385,16 +385,16 @@ seeds. The results behind them, one line each, are in `benchmarks/results/unlear
   wrong label: to answer them so is to have kept it.
 - **trigger**: share of unseen records of other labels that get the trigger's label when it is
   stamped on. A retrained model was never poisoned.
-- **strongest attack**: of all attacks on outputs and, for subsets and clusters, on 32 shadow
-  models, the one with the greatest AUC for forgotten against unseen records; in brackets the one
-  that was strongest most often, and the lowest and highest end over seeds of its intervals at
+- **strongest attack**: of all attacks on outputs and, for subsets and clusters, on 32 (MNIST 16)
+  shadow models, the one with the greatest AUC for forgotten against unseen records; in brackets the
+  one that was strongest most often, and the lowest and highest end over seeds of its intervals at
   95 % over all that were tried. The strongest of many is above 0.5 by chance: *retrain* shows by
   how much. For a class unseen records are of that class, for a backdoor they bear the trigger. A
   cluster is unlike other records without any model: there only attacks count that compare a record
   with itself in shadow models. Attacks that find any difference, in either direction, do not.
   Attacks with unlearned shadow models (U-LiRA, RULI, IAM) are left to audits: they unlearn a
   hundred models for each cell.
-- **rank p**: of one person's record, its rank among 16 or more shadow models that never saw it.
+- **rank p**: of one person's record, its rank among the shadow models that never saw it.
 - **two-sample p**: median over seeds of the energy test on logits of forgotten and unseen records
   that no method was given, and how often it rejects at 5 %: within each label for subsets, against
   unseen records of all other labels for a class and a backdoor. It asks what distribution matching

@@ -24,6 +24,7 @@ from auditkit.unlearning import (
     amnesiac,
     bad_teacher,
     certified_newton,
+    distribution_matching,
     forgetting_networks,
     gradient_ascent,
     prune,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
 _ALL = (
     retrain.METHOD,
     prune.METHOD,
+    distribution_matching.METHOD,
     unsir.METHOD,
     certified_newton.METHOD,
     forgetting_networks.METHOD,

@@ -14,7 +14,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import pytest
@@ -180,7 +180,7 @@ def test_every_check_has_a_page() -> None:
 
 
 CHECK_PARTS = ("Claims", "Checked by", "Cannot show", "Sources")
-METHOD_PARTS = ("Does", "Needs", "Scenarios", "Look for", "Cannot do", "Sources")
+METHOD_PARTS = ("Does", "Needs", "Scenarios", "Settings", "Look for", "Cannot do", "Sources")
 
 
 @pytest.mark.parametrize("name", titles())
@@ -190,7 +190,7 @@ def test_a_page_has_its_parts(name: str) -> None:
     page = explain(name)
     parts = METHOD_PARTS if name.startswith("method.") else CHECK_PARTS
     assert re.findall(r"^\*\*(.+?)\.\*\*", page, re.MULTILINE) == list(parts)
-    assert 8 <= page.count("\n") <= 25
+    assert 8 <= page.count("\n") <= 30
     assert max(map(len, page.splitlines())) <= 100
 
 
@@ -205,6 +205,23 @@ def test_a_method_s_page_says_what_the_method_claims() -> None:
         assert page.startswith(f"# {method.title}\n"), name
         assert f"**Scenarios.** {', '.join(method.scenarios)}.\n" in page, name
         assert all(words[part] in needs for part in (*method.needs, *method.uses)), name
+
+
+def test_a_method_s_page_names_all_its_settings() -> None:
+    from auditkit.explain import explain
+    from auditkit.unlearning.registry import METHODS
+
+    def written(value: object) -> str:
+        return f"{value:g}" if isinstance(value, float) else str(value).lower()
+
+    for name, method in METHODS.items():
+        page = explain(f"method.{name}")
+        part = page.partition("**Settings.**")[2].partition("**Look for.**")[0]
+        stated = re.findall(r"`(\w+)`\s+([\w.+-]*\w)", part)
+        chosen = {(key, written(value)) for key, value in asdict(method.defaults).items()}
+        for changes in method.by_scenario.values():
+            chosen |= {(key, written(value)) for key, value in changes.items()}
+        assert set(stated) == chosen, name
 
 
 def test_the_project_speaks_of_itself_alone() -> None:

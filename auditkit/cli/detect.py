@@ -29,7 +29,8 @@ Owner side: look for records with a backdoor trigger among those that the networ
 Suspects keep their label whatever is laid over them, and a network that learns without them gives
 them another one. Takes about two trainings. That none is found does not show that there is none."""
 EXAMPLE = """\
-auditkit detect --model backdoor/model.onnx --train backdoor/train.npz --out suspects.npz"""
+auditkit detect --model out/demo/submission/model.onnx \\
+      --train out/demo/data/train.npz --out suspects.npz"""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -20,7 +20,8 @@ KINDS = ("subset", "cluster", "person", "class", "backdoor")
 
 DESCRIPTION = f"""\
 Train a network on real data and ask it to forget something: random records, a cluster's, a
-person's, a class, or records that were poisoned to teach it a trigger ({", ".join(KINDS)}).
+person's, a class, or records that were poisoned to teach it a trigger
+({", ".join(KINDS)}).
 Writes the model, the records of every group, a reference model that never saw the forgotten ones,
 what training left behind (for amnesiac and sisa: it stays with the owner), and audit.toml, the
 plan of an audit of what is put into submission/ beside it."""

@@ -20,6 +20,8 @@ _PUBLIC = {
     "resolve_settings": "auditkit.patch.settings",
     "run_audit": "auditkit.audit.run",
     "submission_from_arrays": "auditkit.certificate.from_arrays",
+    "unlearn": "auditkit.unlearning.registry",
+    "unlearn_to": "auditkit.unlearning.submission",
     "verify": "auditkit.certificate.verify",
 }
 

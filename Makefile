@@ -15,7 +15,7 @@ demo: $(READY) ## install into .venv, then audit an honest and a dishonest owner
 	$(BIN)/auditkit demo --out $(DEMO)
 
 test: $(READY) ## install into .venv, then run every test, lint, types and import rules included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -170,7 +170,7 @@ def page(rows: list[Row], figures: list[tuple[str, str]]) -> str:
     lines = [HEAD.strip(), ""]
     for figure, words in figures:
         lines += [f"![{words}]({FIGURES}/{figure})", ""]
-    lines += targets(rows)
+    lines += [READING.strip(), "", *targets(rows)]
     for data in SETTINGS:
         tables = [line for kind in KINDS for line in table(rows, data, kind)]
         if tables:
@@ -195,12 +195,16 @@ def targets(rows: list[Row]) -> list[str]:
     lines = [
         "## What was asked of single methods",
         "",
-        "| asked | where | found |",
-        "|---|---|---|",
+        "A figure meets what was asked when its mean does; a test, when it rejects in no more than",
+        "one seed. In brackets after it, the same test on the retrained model.",
+        "",
+        "| asked | where | found | met |",
+        "|---|---|---|---|",
     ]
+    none = len(lines)
 
-    def add(asked: str, where: str, found: str) -> None:
-        lines.append(f"| {asked} | {where} | {found} |")
+    def add(asked: str, where: str, found: str, met: bool) -> None:
+        lines.append(f"| {asked} | {where} | {found} | {'yes' if met else '**no**'} |")
 
     def of(method: str, data: str, kind: str) -> list[Row]:
         return [
@@ -217,28 +221,43 @@ def targets(rows: list[Row]) -> list[str]:
                 continue
             where = f"{NAMES[data]}, {kind}"
             if kind != "person":
-                add(f"{name}: the two-sample test no longer rejects at 5 %", where, _p_value(mine))
+                found = f"{_p_value(mine)} (retrained: {_p_value(of('retrain', data, kind))})"
+                rejected = sum(r["after"]["two_sample_p"] < 0.05 for r in mine)
+                add(f"{name}: the two-sample test no longer rejects", where, found, rejected <= 1)
             lost = [r["retrained"]["retained"] - r["after"]["retained"] for r in mine]
-            add(f"{name}: retained accuracy, points below retraining (1)", where, cell(lost, 100.0))
+            _bound(add, f"{name}: retained accuracy, points below retraining", where, lost, 1.0)
             if kind == "backdoor":
                 never = {r["seed"]: r["after"]["trigger"] for r in of("retrain", data, kind)}
                 more = [
                     r["after"]["trigger"] - never[r["seed"]] for r in mine if r["seed"] in never
                 ]
-                add(f"{name}: trigger, points above never poisoned (2)", where, cell(more, 100.0))
-            ratio = cell((r["seconds_ratio"] for r in mine), digits=2)
-            add(f"{name}: time over retraining's", where, ratio)
+                _bound(add, f"{name}: trigger, points above never poisoned", where, more, 2.0)
+            times = [r["seconds_ratio"] for r in mine]
+            ratio = cell(times, digits=2)
+            add(f"{name}: time over retraining's below 1", where, ratio, float(np.mean(times)) < 1)
     for data in SETTINGS:
         mine = of("unsir", data, "class")
         if mine:
             where = f"{NAMES[data]}, class"
             left = [max(r["after"]["forgotten"], r["after"]["unseen_of_class"]) for r in mine]
-            add("unsir: forgotten class, % right (5)", where, cell(left, 100.0))
+            _bound(add, "unsir: forgotten class, % right", where, left, 5.0)
             lost = [r["retrained"]["unseen"] - r["after"]["unseen"] for r in mine]
-            add("unsir: the rest unseen, points below retraining (3)", where, cell(lost, 100.0))
+            _bound(add, "unsir: the rest unseen, points below retraining", where, lost, 3.0)
             kept = [r["retrained"]["retained"] - r["after"]["retained"] for r in mine]
-            add("unsir: the rest retained, points below retraining (3)", where, cell(kept, 100.0))
-    return [*lines, ""] if len(lines) > 4 else []
+            _bound(add, "unsir: the rest retained, points below retraining", where, kept, 3.0)
+    return [*lines, ""] if len(lines) > none else []
+
+
+def _bound(
+    add: Callable[[str, str, str, bool], None],
+    asked: str,
+    where: str,
+    shares: list[float],
+    most: float,
+) -> None:
+    """Add a figure that is asked to be at most so many points."""
+    met = 100.0 * float(np.mean(shares)) <= most
+    add(f"{asked}, at most {most:g}", where, cell(shares, 100.0), met)
 
 
 def guarantees(rows: list[Row]) -> list[str]:
@@ -317,7 +336,7 @@ def draw_membership(rows: list[Row], folder: Path) -> tuple[str, str] | None:
         axis.set_xlabel("AUC")
         axis.set_title(NAMES[data])
     axes[0][0].invert_yaxis()
-    axes[0][-1].legend(loc="lower right", fontsize=8)
+    axes[0][-1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.13), ncols=2, fontsize=8)
     name = "unlearning-membership.svg"
     _save(figure, folder / name, "Strongest membership attack after unlearning a random subset")
     plt.close(figure)
@@ -392,8 +411,8 @@ seeds. The results behind them, one line each, are in `benchmarks/results/unlear
   how much. For a class unseen records are of that class, for a backdoor they bear the trigger. A
   cluster is unlike other records without any model: there only attacks count that compare a record
   with itself in shadow models. Attacks that find any difference, in either direction, do not.
-  Attacks with unlearned shadow models (U-LiRA, RULI, IAM) are left to audits: they unlearn a
-  hundred models for each cell.
+  Attacks with unlearned shadow models (U-LiRA, RULI) are left to audits: they unlearn a hundred
+  models for each cell.
 - **rank p**: of one person's record, its rank among the shadow models that never saw it.
 - **two-sample p**: median over seeds of the energy test on logits of forgotten and unseen records
   that no method was given, and how often it rejects at 5 %: within each label for subsets, against
@@ -409,4 +428,28 @@ seeds. The results behind them, one line each, are in `benchmarks/results/unlear
 
 *prune* changes no weight: its patch is taken off by whoever has the file, which is why relearning
 takes no step. *sisa* forgets in a network of its own, an ensemble of shards.
+
+Times are of two processes on two cores; ratios are of runs in the same process. The settings of
+*distribution-matching* were chosen on these data sets and seeds, those of the others are their
+authors' with the deviations that their pages name.
+"""
+
+READING = """\
+## What the tables say
+
+- On the forgotten records of subsets and classes *forgetting-networks* and *amnesiac* come nearest
+  to a retrained network, of a trigger *amnesiac*, which needs the log of the training.
+- That attacks find nothing is not that a network is like a retrained one: after *random-labels* and
+  *bad-teacher* on subsets membership inference is near chance, and answers on the forgotten records
+  are the furthest of all; on Location-30 unseen records pay for it.
+- To pass a test is not it either. *distribution-matching* passes the two-sample test on random
+  subsets of all three data sets, and the attacks that compare a record with itself in shadow models
+  still see part of what was remembered. A class that it makes look like the others is answered
+  unlike by any retrained network, and is learned again in half the steps.
+- *certified-newton* with the published settings hardly moves the network: attack, distance and
+  relearning are those of the original, and the guarantee below bounds nothing.
+- *scrub* stays where it is in some seeds: its first step has no gradient at the original.
+- What was missed is in the next table. The two-sample test on clusters and on MNIST's classes
+  rejects a retrained network as well: such records are unlike those they are compared with. On
+  MNIST, whose networks train in ten epochs, there is little time to save.
 """

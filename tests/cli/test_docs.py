@@ -127,6 +127,16 @@ def test_the_library_example_of_the_explicit_form_runs(after_demo: Path) -> None
     assert "true rows are neither stated nor implied" in done.stdout
 
 
+def test_the_library_example_of_unlearning_runs(after_demo: Path) -> None:
+    text = (ROOT / "docs/guide/unlearning.md").read_text(encoding="utf-8")
+    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    (after_demo / "unlearn.py").write_text(code, encoding="utf-8")
+    done = _type(after_demo, "python unlearn.py")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "reached its goal"
+    assert "still have their label" in done.stdout
+
+
 ELSEWHERE = {"demo", "audit"}  # run by the fixture and by the guide, and slow
 
 

@@ -75,7 +75,7 @@ def run_groups(
     """Measure what the rows lack, one request and seed after another, keeping each as it ends."""
     waiting = []
     for name, kind, seed in groups:
-        wanted = [m for m in methods if current(rows.get((name, kind, seed, m)), name, kind, m)]
+        wanted = [m for m in methods if missing(rows.get((name, kind, seed, m)), name, m)]
         if wanted:
             waiting.append((name, kind, seed, wanted))
     began = time.perf_counter()
@@ -92,14 +92,11 @@ def run_groups(
         print(f"{done}/{len(waiting)} {told}, about {left / 60:.0f} min left", flush=True)
 
 
-def current(row: Row | None, name: str, kind: str, method: str) -> bool:
+def missing(row: Row | None, name: str, method: str) -> bool:
     """Whether a method has still to be run: there is no row, or one of other settings."""
     if row is None:
         return True
-    scenario = Scenario(row["scenario"])
-    if row.get("refused"):
-        return scenario in METHODS[method].scenarios
-    return bool(row["settings"] != _settings(name, scenario, method))
+    return bool(row["settings"] != _settings(name, Scenario(row["scenario"]), method))
 
 
 def measure_group(name: str, kind: str, seed: int, methods: list[str]) -> list[Row]:
@@ -126,7 +123,8 @@ def measure_group(name: str, kind: str, seed: int, methods: list[str]) -> list[R
         else:
             made, megabytes = attempt(own, method, seed)
         if isinstance(made, str):
-            rows.append({**head, "refused": made})
+            chosen = _settings(name, case.request.scenario, method)
+            rows.append({**head, "settings": chosen, "refused": made})
             continue
         start = before if own is case else Judge(own, shadows).figures(_original(own))
         rows.append({**head, **figures(own, judge, made, megabytes, retrained, start)})
@@ -202,10 +200,8 @@ def _original(case: Case) -> Callable[[Any], Any]:
 
 
 def _changes(name: str, method: str) -> dict[str, Any]:
-    """Return what is the data set's own in a method's settings: how its networks are trained."""
-    recipe = asdict(SETTINGS[name].recipe)
-    own = asdict(METHODS[method].defaults)
-    return recipe if method == "retrain" else {k: recipe[k] for k in () if k in own}
+    """Return what is the data set's own in a method's settings: how networks are retrained."""
+    return asdict(SETTINGS[name].recipe) if method == "retrain" else {}
 
 
 def _settings(name: str, scenario: Scenario, method: str) -> dict[str, Any]:

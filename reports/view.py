@@ -350,7 +350,7 @@ _SUBJECT = (
 )
 _MOST_SETTINGS = 40  # of a method, before the rest is only counted
 _LABELS = {
-    "reached": "Own goal reached",
+    "reached": "Met its own stopping rule, if it has one",
     "used": "Records used",
     "weight_change": "Change of weights, relative, measured",
 }

@@ -17,6 +17,7 @@ from auditkit.audit.record_words import (
     compliance_words,
     may_conclude,
     must_not_conclude,
+    references,
 )
 from auditkit.audit.shadow_network import dense_widths, described
 from auditkit.audit.verdict import verdict
@@ -40,21 +41,6 @@ if TYPE_CHECKING:
 
 RECORD_SCHEMA = "auditkit/record/v1"
 PICTURES = "pictures"  # of a check's private part: record and reconstruction side by side
-
-REFERENCES = (
-    "Li, Wang, Yuan, Zhang: PRUNE. arXiv 2505.06520; Neural Networks 201 (2026).",
-    "Fu, Li: Sound and complete neural network repair with minimality and locality guarantees "
-    "(REASSURE). ICLR 2022, arXiv 2110.07682.",
-    "Neumaier, Shcherbina: Safe bounds in linear and mixed-integer programming. Mathematical "
-    "Programming 99 (2004).",
-    "Jeannerod, Rump: Improved error bounds for inner products in floating-point arithmetic. SIAM "
-    "Journal on Matrix Analysis and Applications 34 (2013).",
-    "Carlini et al.: Membership inference attacks from first principles (LiRA). IEEE S&P 2022.",
-    "Zarifzadeh, Liu, Shokri: Low-cost high-power membership inference attacks (RMIA). ICML 2024.",
-    "DeLong, DeLong, Clarke-Pearson: Comparing the areas under two or more correlated receiver "
-    "operating characteristic curves. Biometrics 44 (1988).",
-    "Clopper, Pearson: The use of confidence or fiducial limits. Biometrika 26 (1934).",
-)
 
 
 def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str, Any]:
@@ -99,7 +85,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
             "plan_digest": sha256_hex(canonical_json(plain(plan.document))),
         },
         "reproduce": [f"auditkit audit {plan.path.name} --out DIR --seed {plan.seed}"],
-        "references": list(REFERENCES),
+        "references": references(found.kind, _stated_method(submission)),
         "compliance": compliance(checks, found.kind),
     }
     return dict(plain(record))
@@ -161,6 +147,10 @@ def _unlearnt(submission: Submission) -> dict[str, Any]:
         return {"patch": _patch(submission)}
     assert isinstance(submission, UnlearnedSubmission)
     return {"patch": None, "unlearning": _method(submission)}
+
+
+def _stated_method(submission: Submission | None) -> str | None:
+    return submission.claim.method.name if isinstance(submission, UnlearnedSubmission) else None
 
 
 def _method(submission: UnlearnedSubmission) -> dict[str, Any]:

@@ -77,3 +77,38 @@ def compliance_words(kind: str) -> dict[str, str]:
         "verification": "the claim's files re-checked; method and data used are the owner's word",
         "robustness": "accuracy on retained records only; robustness is not examined",
     }
+
+
+_COMMON = (
+    "Carlini et al.: Membership inference attacks from first principles (LiRA). IEEE S&P 2022.",
+    "Zarifzadeh, Liu, Shokri: Low-cost high-power membership inference attacks (RMIA). ICML 2024.",
+    "DeLong, DeLong, Clarke-Pearson: Comparing the areas under two or more correlated receiver "
+    "operating characteristic curves. Biometrics 44 (1988).",
+    "Clopper, Pearson: The use of confidence or fiducial limits. Biometrika 26 (1934).",
+)
+_REFERENCES = {
+    "patch": (
+        "Li, Wang, Yuan, Zhang: PRUNE. arXiv 2505.06520; Neural Networks 201 (2026).",
+        "Fu, Li: Sound and complete neural network repair with minimality and locality guarantees "
+        "(REASSURE). ICLR 2022, arXiv 2110.07682.",
+        "Neumaier, Shcherbina: Safe bounds in linear and mixed-integer programming. Mathematical "
+        "Programming 99 (2004).",
+        "Jeannerod, Rump: Improved error bounds for inner products in floating-point arithmetic. "
+        "SIAM Journal on Matrix Analysis and Applications 34 (2013).",
+    ),
+    "model": (
+        "Balle, Wang: Improving the Gaussian mechanism for differential privacy. ICML 2018.",
+    ),
+}
+
+
+def references(kind: str, method: str | None) -> list[str]:
+    """Return the sources of what was checked; `method` is how an owner says it was unlearned.
+
+    The source of a method that is not known is not guessed.
+    """
+    from auditkit.unlearning.registry import METHODS
+
+    known = METHODS.get(method or "")
+    stated = () if known is None else (f"{known.source}.",)
+    return [*stated, *_REFERENCES[kind], *_COMMON]

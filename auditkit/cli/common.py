@@ -56,7 +56,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--json", action="store_true", help="the result as JSON on stdout")
     group.add_argument("--quiet", action="store_true", help="no table, no progress; errors only")
     group.add_argument(
-        "--seed", type=count, metavar="N", help="seed of everything random (default 0)"
+        "--seed", type=seed, metavar="N", help="seed of everything random, below 2^32 (default 0)"
     )
 
 
@@ -83,6 +83,14 @@ def count(text: str) -> int:
         value = -1
     if value < 0 or value >= 1 << 63:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return value
+
+
+def seed(text: str) -> int:
+    """Read a seed: a whole number from 0 to 2^32 − 1, which every library takes."""
+    value = count(text)
+    if value >= 1 << 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is no seed: it must be below 2^32")
     return value
 
 

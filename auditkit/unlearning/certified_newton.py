@@ -21,6 +21,9 @@ mechanism, which is proved for ε ≤ 1 alone. Above that it is stated here no s
 allows, so as to be true. Assumed and not measured: M, G, and that the retrained weights lie in the
 ball. That M exists is itself an assumption that no network with ReLU fulfils. λ_min is an estimate.
 
+The noise is drawn from the seed, so that a run can be repeated. Whoever knows the seed can take it
+off again, and against them there is no guarantee at all: an owner who wants one must keep it.
+
 The authors' code (github.com/zhangbinchi/certified-deep-unlearning) has C = 20, σ = 0.001 and
 λ = 0.01 as defaults, and solves by ten LiSSA recursions of 1000 steps at a scale of 1000 with
 batches of 10. So few steps at that scale end where λ = 1 would: that λ is ours, with a scale from
@@ -43,12 +46,20 @@ from auditkit.certificate.guarantee import (
 )
 from auditkit.unlearning import curvature
 from auditkit.unlearning.curvature import Product
-from auditkit.unlearning.interface import Guarantee, Method, Scenario, Task, Unlearned
+from auditkit.unlearning.interface import (
+    Guarantee,
+    Method,
+    Refused,
+    Scenario,
+    Task,
+    Unlearned,
+)
 from auditkit.unlearning.trainable import Diverged, Trainable
 from auditkit.unlearning.training import tensors
 
 CURVATURE_RECORDS = 256  # retained records on which the extreme eigenvalues are estimated
 CURVATURE_STEPS = 20
+LEAST_DELTA = 1e-30  # far below one in all the people there are
 
 
 @dataclass(frozen=True)
@@ -79,8 +90,8 @@ class Settings:
         assumed = (self.hessian_lipschitz, self.retrained_gradient)
         if not all(math.isfinite(number) and number >= 0.0 for number in assumed):
             raise ValueError("hessian_lipschitz and retrained_gradient must not be below 0")
-        if not 0.0 < self.delta < 1.0:
-            raise ValueError("delta must lie between 0 and 1")
+        if not LEAST_DELTA <= self.delta < 1.0:
+            raise ValueError(f"delta must lie between {LEAST_DELTA:g} and 1")
 
 
 def run(task: Task, settings: Settings) -> Unlearned:
@@ -148,6 +159,8 @@ def guarantee_of(
         "retrained_gradient": settings.retrained_gradient,
         "residual": residual,
     }
+    if not math.isfinite(bound):
+        raise Refused("its bound is no number: hessian_lipschitz or norm_constraint is too large")
     stated = (bound, settings.sigma, settings.delta)
     return Guarantee(
         max(classical_epsilon(*stated), least_epsilon(*stated)), settings.delta, premises
@@ -159,7 +172,8 @@ def _nothing_certified(guarantee: Guarantee) -> str:
         return ""
     return (
         f"it certifies nothing: ε is {guarantee.epsilon:.1e} at δ {guarantee.delta:g} "
-        f"({_classical(guarantee):.1e} by a formula that holds up to {CLASSICAL_LIMIT:g})"
+        f"({_classical(guarantee):.1e} by a formula that holds up to {CLASSICAL_LIMIT:g}), and "
+        "its noise follows from the seed"
     )
 
 

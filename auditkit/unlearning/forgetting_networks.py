@@ -36,7 +36,6 @@ from auditkit.unlearning.interface import Method, Refused, Scenario, Task, Unlea
 from auditkit.unlearning.trainable import BATCH, Trainable
 from auditkit.unlearning.training import Recipe, fit, largest_of, tensors
 
-LEFT = 0.05  # of a class's records at most may still be given their class
 LOST = 0.03  # of the accuracy on retained records at most may go: more was forgotten than asked
 BEYOND_CHANCE = 2.0  # standard errors
 
@@ -155,10 +154,7 @@ def _shortfall(task: Task, model: Trainable, lost: float) -> str:
     """Say whether the forgotten records are still known, or more was forgotten than asked."""
     told = []
     known = _accuracy(model, task.forget)
-    if task.scenario is Scenario.CLASS:
-        if known > LEFT:
-            told.append(f"{known:.1%} of the forgotten records keep their class")
-    elif task.holdout is not None:
+    if task.scenario is Scenario.SUBSET and task.holdout is not None:
         alike = task.holdout.take(np.isin(task.holdout.y, task.classes))
         if len(alike) and _better(known, len(task.forget), _accuracy(model, alike), len(alike)):
             told.append(

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from auditkit.records import Records
-from auditkit.unlearning.interface import Method, Scenario, Task, Unlearned
+from auditkit.unlearning.interface import Method, Refused, Scenario, Task, Unlearned
 from auditkit.unlearning.trainable import Trainable
 from auditkit.unlearning.training import Recipe, endless, largest_of, optimizer_of, step, tensors
 
@@ -65,6 +65,8 @@ def run(task: Task, settings: Settings) -> Unlearned:
     mine = endless(len(x), settings.batch_size, generator)
     theirs = None if kept is None else endless(len(kept[0]), settings.batch_size, generator)
     optimizer = optimizer_of(model, settings.recipe)
+    if goal.reached(model):
+        raise Refused(f"by its stopping rule there is nothing to do: {goal.met()}")
     done = 0
     while done < settings.steps and not goal.reached(model):
         for _ in range(min(CHECK, settings.steps - done)):
@@ -97,6 +99,12 @@ class Goal:
             if self.unseen is None:
                 return False
             return self._loss(model, self.forget) >= self._unseen_loss(model)
+
+    def met(self) -> str:
+        """Return what it is that holds, in words."""
+        if self.subset:
+            return "the forgotten records are no surer than unseen ones"
+        return "hardly a forgotten record gets its label"
 
     def missing(self, model: Trainable) -> str:
         """Return what is missing, in words."""

@@ -130,6 +130,24 @@ def read_history(path: Path, network: Network) -> UpdateLog | ShardCheckpoints:
     refuse(what, "the history of updates or of shards", f"{sorted(words)}"[:80], _REMEDY)
 
 
+def belongs_to(history: History, network: Network) -> bool:
+    """Whether the training that wrote a history ended in this network."""
+    if isinstance(history, UpdateLog):
+        return history.network == semantic_digest(network)
+    if not isinstance(history, ShardCheckpoints):
+        return False
+    try:
+        branch = branches_of(network, history.plan.shards)[0]
+        return _ends_in(network, branch, history.checkpoints)
+    except ValueError:
+        return False
+
+
+def _ends_in(network: Network, branch: Network, checkpoints: NDArray[Any]) -> bool:
+    shipped = ensemble([with_weights(branch, weights) for weights in checkpoints[:, -1]])
+    return semantic_digest(shipped) == semantic_digest(network)
+
+
 def _log_from(tensors: Tensors, digest: str, network: Network, what: str) -> UpdateLog:
     _names(tensors, _OF_LOG, what)
     if digest != semantic_digest(network):
@@ -162,8 +180,7 @@ def _shards_from(tensors: Tensors, how: str, network: Network, what: str) -> Sha
         branch = branches_of(network, plan.shards)[0]
         size = len(weights_of(branch))
         _shape(tensors, "checkpoints", network.dtype, (plan.shards, plan.slices, size), what)
-        shipped = ensemble([with_weights(branch, w) for w in tensors["checkpoints"][:, -1]])
-        if semantic_digest(shipped) != semantic_digest(network):
+        if not _ends_in(network, branch, tensors["checkpoints"]):
             raise ValueError("its last checkpoints make another network")
     except ValueError as error:
         refuse(what, "the history of this network", str(error), _REMEDY)

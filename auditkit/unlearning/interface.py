@@ -37,6 +37,7 @@ __all__ = [
 ]
 
 Progress = Callable[[int, int], None]
+BATCH = 256  # records answered at once
 
 
 class Scenario(StrEnum):
@@ -147,13 +148,25 @@ class UnlearnedModel:
 
     def predict(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return logits [N, C] of records [N, ...]."""
-        shaped = x.reshape(len(x), *self.original.input_shape).astype(self.original.dtype)
         if self.unlearned.network is not None:
-            return logits(self.unlearned.network, shaped)
+            return _in_batches(self.unlearned.network, x)
         from auditkit.patch.patched import patched_network
 
         assert self.unlearned.patch is not None
+        shaped = x.reshape(len(x), *self.original.input_shape).astype(self.original.dtype)
         return patched_network(self.original, self.unlearned.patch.patch).logits(shaped)
+
+    def before(self, x: NDArray[Any]) -> NDArray[Any]:
+        """Return the original's logits [N, C] of records [N, ...]."""
+        return _in_batches(self.original, x)
+
+
+def _in_batches(network: Network, x: NDArray[Any]) -> NDArray[Any]:
+    """Return logits [N, C], so that memory does not grow with N."""
+    shaped = x.reshape(len(x), *network.input_shape).astype(network.dtype)
+    with np.errstate(all="ignore"):
+        parts = [logits(network, shaped[i : i + BATCH]) for i in range(0, len(shaped), BATCH)]
+    return np.concatenate(parts) if parts else np.zeros((0, network.classes), network.dtype)
 
 
 Run = Callable[[Task, Any], Unlearned]

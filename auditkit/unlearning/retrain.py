@@ -6,7 +6,7 @@ It is what every other method is measured against, and what an owner who has the
 from __future__ import annotations
 
 from auditkit.unlearning.interface import Method, Scenario, Task, Unlearned
-from auditkit.unlearning.training import Recipe, train_from_scratch
+from auditkit.unlearning.training import PRACTICE, Recipe, train_from_scratch
 
 
 def run(task: Task, settings: Recipe) -> Unlearned:
@@ -24,6 +24,6 @@ METHOD = Method(
     "unlearning. IEEE S&P 2015",
     scenarios=tuple(Scenario),
     needs=("retain",),
-    defaults=Recipe(),
+    defaults=PRACTICE,
     run=run,
 )

@@ -115,7 +115,7 @@ def _cluster(train: Records, size: int, seed: int) -> NDArray[np.bool_]:
 
     flat = train.x.reshape(len(train), -1)
     count = max(2, round(len(train) / size))
-    found = KMeans(count, n_init=4, random_state=seed).fit_predict(flat)
+    found = KMeans(count, n_init=4, random_state=seed % 2**32).fit_predict(flat)
     fits = [m for k in range(count) if (m := found == k).any() and not _emptied(train.y, m)]
     if not fits:
         raise Refused("every cluster holds the whole of a class: ask for fewer records")

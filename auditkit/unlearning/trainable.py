@@ -97,10 +97,6 @@ class Trainable(nn.Module):
         """Return what every ReLU gives, [N, *shape] each, in the order of the nodes."""
         return self._run(x, None)[1]
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return [N, d]: what the last layer that learns reads, one row a record."""
-        return self._run(x, None)[2].flatten(1)
-
     def logits(self, x: NDArray[Any]) -> NDArray[Any]:
         """Return logits [N, C] of records as numpy numbers, without gradients, batch by batch."""
         with torch.no_grad():
@@ -139,15 +135,14 @@ class Trainable(nn.Module):
             nodes.append(Node(operator, node.inputs))
         return Network(self.original.input_shape, tuple(nodes), self.original.dtype)
 
-    def _run(self, x: Tensor, weights: list[Tensor] | None) -> tuple[Tensor, list[Tensor], Tensor]:
+    def _run(self, x: Tensor, weights: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
         self.passes.add(len(x), backward=torch.is_grad_enabled())
         given = iter(list(self.weights) if weights is None else weights)
-        values, relus, last_read = [x], list[Tensor](), x
+        values, relus = [x], list[Tensor]()
         for index, node in enumerate(self.original.nodes):
             source = values[node.inputs[0]]
             operator = node.operator
             if isinstance(operator, (Dense, Convolution)):
-                last_read = source
                 weight, bias = next(given), next(given)
                 gain = self.gains.get(index, 1.0)
                 weight = weight if gain == 1.0 else weight / gain
@@ -158,7 +153,7 @@ class Trainable(nn.Module):
                 values.append(_fixed(operator, source))
             if isinstance(operator, Relu):
                 relus.append(values[-1])
-        return values[-1], relus, last_read
+        return values[-1], relus
 
 
 def _affine(operator: Dense | Convolution, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import pytest
 from attacks import shadows
 from auditkit.audit.plan import read_plan
 from auditkit.audit.record import weight_change
+from auditkit.audit.record_words import references
 from auditkit.audit.run import run_audit, run_plan
 from auditkit.audit.unlearn_again import cannot_unlearn_again, method_again, unlearn_again
 from auditkit.audit.unlearned_run import train_unlearned_run
@@ -23,6 +24,7 @@ from auditkit.errors import ExitCode, UsageError
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.records import Records, write_records
 from auditkit.results import Outcome, Result, overall
+from auditkit.unlearning.registry import method_named
 from tests.certificate.unlearned.conftest import Digits, digits, records_of, submission
 from tests.certificate.unlearned.test_verify import backdoored, without
 
@@ -112,6 +114,15 @@ def test_nothing_is_said_of_a_patch_that_is_not_there(honest: tuple[Path, Any]):
     assert "Unlearning method, as the owner states it" in page
     assert "the two-sample test still rejects" in page
     assert "What this certificate cannot say" not in page
+
+
+def test_references_are_those_of_what_was_checked(honest: tuple[Path, Any]):
+    record = honest[1][1]
+    stated = method_named(record["subject"]["unlearning"]["method"]).source
+    assert record["references"][0].startswith(stated)
+    assert not any("PRUNE" in line for line in record["references"])
+    assert references("model", "a method of their own") == references("model", None)
+    assert any("PRUNE" in line for line in references("patch", None))
 
 
 def test_a_loss_of_accuracy_refutes_no_assertion(digits: Digits, tmp_path: Path):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from auditkit.network.digest import semantic_digest
-from auditkit.unlearning.interface import Refused, Scenario, UnlearnedModel
+from auditkit.records import Records
+from auditkit.unlearning.interface import Diverged, Refused, Scenario, UnlearnedModel
 from auditkit.unlearning.registry import METHODS, unlearn
 from tests.unlearning.conftest import Example, make_example, make_remembered
 
@@ -55,6 +56,18 @@ def test_it_runs_where_it_claims_and_gives_another_network(
         assert result.unlearned.patch is not None
 
 
+@pytest.mark.parametrize(
+    ("name", "scenario", "kind"), [c for c in CLAIMED if c[1] is not Scenario.SUBSET]
+)
+def test_the_label_goes_and_the_others_stay(name: str, scenario: Scenario, kind: str) -> None:
+    e, result = make_example(kind, scenario), made(name, scenario, kind)
+    labelled, kept = (
+        (result.predict(r.x).argmax(axis=1) == r.y).mean() for r in (e.forget, e.retain)
+    )
+    assert labelled < 0.8 and kept > 0.8
+    assert result.reached == (labelled <= 0.05)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_the_same_seed_gives_the_same_network(name: str) -> None:
     scenario = METHODS[name].scenarios[0]
@@ -76,6 +89,9 @@ def test_what_it_does_not_claim_is_refused_with_the_reason(name: str) -> None:
 @pytest.mark.parametrize("name", METHODS)
 def test_what_it_needs_and_is_not_given_is_refused(name: str) -> None:
     e = make_example("dense", METHODS[name].scenarios[0])
+    for part in ("retain", "holdout"):
+        with pytest.raises(Refused, match="records"):
+            run(name, replace(e, **{part: e.retain.take([])}))
     if "retain" in METHODS[name].needs:
         with pytest.raises(Refused, match="needs retained records"):
             run(name, replace(e, retain=e.retain.take([])))
@@ -85,3 +101,29 @@ def test_what_it_needs_and_is_not_given_is_refused(name: str) -> None:
     if "history" in METHODS[name].needs:
         with pytest.raises(Refused, match="needs what training left behind"):
             unlearn(name, e.network, e.forget, e.retain, e.holdout, scenario=e.scenario)
+
+
+@pytest.mark.parametrize("name", [n for n, m in METHODS.items() if "history" in m.needs])
+def test_the_history_of_another_network_is_refused(name: str) -> None:
+    e = make_example("dense", "subset")
+    history = make_remembered(name, "dense", "subset").history
+    with pytest.raises(Refused, match="another network"):
+        unlearn(name, e.network, e.forget, e.retain, scenario="subset", history=history)
+
+
+@pytest.mark.parametrize("name", ["random-labels", "bad-teacher", "scrub", "gradient-ascent"])
+def test_steps_that_change_nothing_give_no_model(name: str) -> None:
+    """The weights are other ones, the network is what it was: so would an audit find it."""
+    e = make_example("dense", "class")
+    with pytest.raises(Diverged, match="as it was, up to rounding"):
+        run(name, e, settings={"learning_rate": 1e-9})
+
+
+@pytest.mark.parametrize("scale", [0.7, 255.0])
+def test_the_scale_of_the_records_does_not_hide_that_nothing_was_done(scale: float) -> None:
+    e = make_example("dense", "class")
+    others = e.holdout.y != e.forget.y[0]
+    never = Records(e.holdout.x[others] * scale, np.full(int(others.sum()), e.forget.y[0]))
+    kept = Records(e.retain.x * scale, e.retain.y)
+    with pytest.raises(Refused, match="nothing to do"):
+        unlearn("gradient-ascent", e.network, never.take(np.arange(5)), kept, scenario="class")

@@ -9,7 +9,7 @@ from scipy.special import softmax
 from scipy.stats import entropy
 
 from auditkit.unlearning import scrub
-from auditkit.unlearning.interface import Scenario, Task
+from auditkit.unlearning.interface import Refused, Scenario, Task
 from auditkit.unlearning.registry import unlearn
 from auditkit.unlearning.trainable import Trainable
 from tests.unlearning.conftest import make_example
@@ -48,4 +48,21 @@ def test_a_miss_is_said() -> None:
     e = make_example("dense", "class")
     settings = {"most_max": 0, "epochs": 1}
     made = unlearn("scrub", e.network, e.forget, e.retain, settings=settings)
-    assert not made.reached and "get their label" in made.unlearned.shortfall
+    assert not made.reached and "keep their label" in made.unlearned.shortfall
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_leads_away_from_the_label(seed: int) -> None:
+    """Started at the teacher itself it has no direction, and towards it nothing is forgotten."""
+    e = make_example("dense", "class")
+    made = unlearn("scrub", e.network, e.forget, e.retain, seed=seed)
+    assert made.reached
+    assert (made.predict(e.forget.x).argmax(axis=1) == e.forget.y).mean() <= 0.05
+    assert (made.predict(e.retain.x).argmax(axis=1) == e.retain.y).mean() >= 0.9
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+def test_weights_that_are_none_are_refused(value: str) -> None:
+    e = make_example("dense", "class")
+    with pytest.raises(Refused, match="alpha and gamma"):
+        unlearn("scrub", e.network, e.forget, e.retain, settings={"alpha": value})

@@ -195,9 +195,16 @@ def _looks_like_pickle(head: bytes) -> bool:
 def write_atomic(path: Path, data: bytes) -> None:
     """Write `data` so that `path` holds all of it or what it held before.
 
-    UsageError when the folder is missing or cannot be written.
+    A device or a pipe is written to and stays what it is. UsageError when the folder is missing or
+    cannot be written.
     """
     path = Path(path)
+    if path.exists() and not path.is_file() and not path.is_dir():
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise _cannot_write(path, error) from error
+        return
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)
     except OSError as error:

@@ -449,9 +449,8 @@ READING = """\
   subsets of all three data sets, and the attacks that compare a record with itself in shadow models
   still see part of what was remembered. A class that it makes look like the others is answered
   unlike by any retrained network, and is learned again in half the steps.
-- *certified-newton* with our settings, whose noise is ten times the published one, hardly moves the network: attack, distance and
-  relearning are those of the original, and the guarantee below bounds nothing.
-- *scrub* stays where it is in some seeds: its first step has no gradient at the original.
+- *certified-newton*, with ten times the published noise, hardly moves the network: attack, distance
+  and relearning are those of the original, and the guarantee below bounds nothing.
 - What was missed is in the next table. The two-sample test on clusters and on MNIST's classes
   rejects a retrained network as well: such records are unlike those they are compared with. On
   MNIST, whose networks train in ten epochs, there is little time to save.

@@ -179,7 +179,10 @@ RECORD = fields(
         "subject": maybe(
             fields(
                 {},
-                dict.fromkeys(("network", "patch", "unlearning", "request"), maybe(mapping)),
+                {
+                    "kind": maybe(one_of("patch", "model")),
+                    **dict.fromkeys(("network", "patch", "unlearning", "request"), maybe(mapping)),
+                },
             )
         ),
         "inputs": maybe(

@@ -371,6 +371,6 @@ def _subject(subject: dict[str, Any]) -> tuple[tuple[str, Rows], ...]:
                 if part[n] != ""
             )
             out.append((title, tuple(rows)))
-        elif key == "patch" and subject and not subject.get("unlearning"):
+        elif key == "patch" and subject and subject.get("kind") != "model":
             out.append((title, (("Patch", "none in the submission"),)))
     return tuple(out)

@@ -287,3 +287,16 @@ def test_flipped_safetensors_are_refused_or_read() -> None:
                 read_safetensors(flipped, "x")
         with pytest.raises(EvidenceError):
             read_safetensors(data[:position], "x")
+
+
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    write_atomic(pipe, b"told")
+    assert os.read(reader, 10) == b"told" and pipe.is_fifo()
+    os.close(reader)
+    (tmp_path / "null").symlink_to(os.devnull)
+    write_atomic(tmp_path / "null", b"gone")
+    assert (tmp_path / "null").is_symlink() and Path(os.devnull).is_char_device()
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["null", "pipe"]

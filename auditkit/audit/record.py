@@ -120,12 +120,13 @@ def architecture(network: Network) -> str:
 def _subject(found: Findings) -> dict[str, Any]:
     submission = found.submission
     if submission is None:
-        return {"network": None, "patch": None, "request": None}
+        return {"kind": found.kind, "network": None, "patch": None, "request": None}
     network = submission.network
     records = found.records.get("forget") or submission.forget
     people = None if records is None or records.subject is None else len(set(records.subject))
     parameters = sum(int(np.size(c)) for node in network.nodes for c in constants(node.operator))
     return {
+        "kind": found.kind,
         "network": {
             "architecture": architecture(network),
             "inputs": list(network.input_shape),

@@ -26,7 +26,7 @@ from auditkit.records import Records
 if TYPE_CHECKING:
     from auditkit.unlearning.interface import UnlearnedModel
 
-MOST_OF_DEFAULT = 20  # times a whole-number setting may be its default: epochs, steps, rounds
+MOST_WORK = 20  # times that of the method's defaults
 
 
 def cannot_unlearn_again(method: StatedMethod) -> str:
@@ -48,16 +48,21 @@ def cannot_unlearn_again(method: StatedMethod) -> str:
 
 
 def _too_much(chosen: Mapping[str, Any], usual: Mapping[str, Any]) -> str:
+    """Say why settings are too much work: counts multiply, and small batches are many steps."""
+    work, most = 1.0, ("", 1.0)
     for name, value in chosen.items():
         default = usual[name]
-        if isinstance(value, bool) or not isinstance(value, int):
+        if isinstance(value, bool) or not isinstance(value, int) or not isinstance(default, int):
             continue
-        if isinstance(default, int) and abs(value) > MOST_OF_DEFAULT * max(1, abs(default)):
-            return (
-                f"the stated {name} of {value} is more than {MOST_OF_DEFAULT} times the method's "
-                f"{default}: that is not carried out again"
-            )
-    return ""
+        share = max(1, abs(value)) / max(1, abs(default))
+        share = max(share, 1 / share) if name.endswith(("batch_size", "_batch")) else max(share, 1)
+        work, most = work * share, max(most, (f"{name} of {value}", share), key=lambda m: m[1])
+    if work <= MOST_WORK:
+        return ""
+    return (
+        f"the stated settings ({most[0]}, for one) may take {work:.0f} times the work of the "
+        f"method's own, more than {MOST_WORK} times: that is not carried out again"
+    )
 
 
 def unlearn_again(
@@ -74,10 +79,29 @@ def unlearn_again(
     why = cannot_unlearn_again(method)
     if why:
         raise ValueError(why)
-    return unlearn(
-        method.name, network, forget, retain, unseen,
-        scenario=method.scenario, settings=dict(method.settings), seed=seed,
-    )  # fmt: skip
+    try:
+        return unlearn(
+            method.name, network, forget, retain, unseen,
+            scenario=method.scenario, settings=dict(method.settings), seed=seed,
+        )  # fmt: skip
+    except (RuntimeError, ArithmeticError, MemoryError) as error:  # of numbers that the owner chose
+        raise ValueError(f"the stated settings cannot be carried out: {error}") from error
+
+
+def unusual_settings(method: StatedMethod) -> list[str]:
+    """Return the stated settings that are not the method's own, each with that beside it.
+
+    Retraining has none of its own: its recipe is that of the original.
+    """
+    from auditkit.unlearning.interface import Scenario
+    from auditkit.unlearning.registry import method_named
+
+    known, scenario = method_named(method.name), Scenario(method.scenario)
+    if known.name == "retrain":
+        return []
+    chosen = asdict(known.settings(scenario, method.settings))
+    usual = asdict(known.settings(scenario))
+    return [f"{n} {v} ({usual[n]})" for n, v in chosen.items() if v != usual[n]]
 
 
 def method_again(submission: Submission, reading: Reading | None = None) -> Unlearn:

@@ -63,6 +63,11 @@ def verdict(checks: tuple[CheckResult, ...], assertion: str, kind: str = "patch"
         names = ", ".join(c.id for c in failures[:3])
         more = f" and {len(failures) - 3} more" if len(failures) > 3 else ""
         sentence = f"The owner's assertion of {said} does not stand: {names}{more} failed."
+    elif outcome is Outcome.PASS and assertion == "erased":
+        sentence = (
+            "Every check that the plan requires passed. That information was erased is not among "
+            "them, and stays open."
+        )
     elif outcome is Outcome.PASS:
         sentence = (
             f"Every required check passed: the owner's assertion of {said} stands as far as the "

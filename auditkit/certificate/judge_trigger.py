@@ -52,7 +52,11 @@ def trigger(case: ModelCase) -> CheckResult:
     }
     if case.references:
         rates = [_rate(network, records) for network in case.references]
-        return _against(rates, told, interval, figures)
+        known = [rate for rate in rates if rate is not None]
+        if len(known) < len(rates):
+            told += "; a reference network answers with nan or infinity"
+            return CheckResult(NAME, TITLE, Outcome.INCONCLUSIVE, told, **figures)
+        return _against(known, told, interval, figures)
     lost = int((hit[0] & ~hit[1]).sum())
     _, most_lost = share_interval(lost, n)
     evidence["lost_interval"] = share_interval(lost, n)
@@ -78,7 +82,12 @@ def _against(
     threshold = usual + ALLOWANCE
     told += f", {usual:.1%} by {len(rates)} reference network(s)"
     outcome = Outcome.INCONCLUSIVE
-    if interval[1] <= threshold:
+    if figures["evidence"]["before_interval"][0] <= highest + ALLOWANCE:
+        told += (
+            "; on the original it does no more than there: these records have no trigger, or not "
+            "the label that it brings about"
+        )
+    elif interval[1] <= threshold:
         outcome = Outcome.PASS
     elif interval[0] > highest + ALLOWANCE:
         outcome = Outcome.FAIL
@@ -87,7 +96,10 @@ def _against(
     return CheckResult(NAME, TITLE, outcome, told, threshold=threshold, **figures)
 
 
-def _rate(network: Network, records: Records) -> int:
-    """Return how many of the records a reference network gives the trigger's label."""
+def _rate(network: Network, records: Records) -> int | None:
+    """Return how many of the records a reference gives the trigger's label, None for no answer."""
     x = records.x.reshape(len(records), *network.input_shape).astype(network.dtype)
-    return int((logits(network, x).argmax(axis=1) == records.y).sum())
+    answers = logits(network, x)
+    if not np.isfinite(answers).all():
+        return None
+    return int((answers.argmax(axis=1) == records.y).sum())

@@ -7,6 +7,7 @@ guarantee was stated rightly, and that the network still serves.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,10 +34,18 @@ TITLES = {
 
 def binding(case: ModelCase) -> CheckResult:
     """Every file is the one that the claim lists, and the records are the ones requested."""
-    submission = case.submission
-    return judge_files.binding(
+    submission, asked = case.submission, case.policy.domain
+    check = judge_files.binding(
         submission, case.forget, "claim", request_faults(submission.requests)
     )
+    stated = (submission.domain.lower, submission.domain.upper)
+    if check.outcome is not Outcome.PASS or stated == tuple(asked):
+        return check
+    told = (
+        f"{check.reason}; but the claim's domain is [{stated[0]:g}, {stated[1]:g}] and the "
+        f"policy's [{asked[0]:g}, {asked[1]:g}]: which one holds is not the owner's to say"
+    )
+    return replace(check, outcome=Outcome.INCONCLUSIVE, reason=told)
 
 
 def changed(case: ModelCase) -> CheckResult:
@@ -79,8 +88,8 @@ def changed(case: ModelCase) -> CheckResult:
         return _result(
             name,
             Outcome.FAIL,
-            f"other weights, the same function: the outputs at all {n} requested records are what "
-            "they were, up to rounding",
+            f"other weights, and at all {n} requested records the outputs that they had, up to "
+            "rounding",
             **figures,
         )
     return _result(
@@ -96,7 +105,11 @@ def whole_class(case: ModelCase) -> CheckResult:
     """Requested records of a class that was to go are no longer predicted as of it."""
     name, classes = "unlearning.class", case.classes
     if not classes:
-        return not_run(name, TITLES[name], "no whole class was to be forgotten", required=False)
+        reason = (
+            "the claim is about single records; whether the request empties a class take retained "
+            "and unseen records to tell"
+        )
+        return not_run(name, TITLES[name], reason, required=False)
     told = ", ".join(map(str, classes[:5]))
     if case.records is None or case.asked is None:
         return not_run(name, TITLES[name], judge_files.WITHHELD)
@@ -111,6 +124,10 @@ def whole_class(case: ModelCase) -> CheckResult:
             threshold=0,
             n=len(case.records),
         )
+    idle = sorted(set(classes) - set(case.records.y.tolist()))
+    if idle:
+        told = f"the claim is about class {idle[0]}, of which no requested record is"
+        return _result(name, Outcome.FAIL, told, observed=len(idle), threshold=0)
     if case.asked.unreadable:
         return _result(name, Outcome.INCONCLUSIVE, _unreadable(case.asked))
     before, after = (int(np.isin(label, classes).sum()) for label in case.asked.labels)
@@ -213,7 +230,7 @@ def utility(case: ModelCase) -> CheckResult:
     low, high = lost_low - won_high, lost_high - won_low
     most = case.policy.most_retained_loss
     outcome = Outcome.INCONCLUSIVE
-    if high <= most or lost == 0:  # nothing was lost on any record that was given
+    if high <= most:
         outcome = Outcome.PASS
     elif low > most:
         outcome = Outcome.FAIL

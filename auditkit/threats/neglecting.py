@@ -141,7 +141,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     figures = seen.figures() | {"threshold": LEAST_SHARE}
     told = seen.told + asked.caveat
     if not seen.changed.any():
-        return judged(Outcome.FAIL, f"other weights, but the same function: {told}", **figures)
+        return judged(Outcome.FAIL, f"other weights, but the same answers: {told}", **figures)
     n, lost = int(seen.right.sum()), int(seen.lost.sum())
     more, _ = seen.tails
     elsewhere = share_interval(seen.other_hits, seen.others)[1]  # 1 where there are no others

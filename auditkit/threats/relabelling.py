@@ -80,8 +80,10 @@ def relabelled(submission: UnlearnedSubmission, asked: Requested, evidence: Evid
     """Compare both networks on the requested records, and on what the auditor has besides."""
     mine = _answers(submission, asked.records)
     hits = total = unreadable = 0
-    for records in others(evidence, asked).values():
-        keep = ~np.isin(records.y, submission.whole_classes)
+    # a class that goes takes unseen records of it along; what the auditor gave as retained stays
+    gone = np.intersect1d(submission.whole_classes, asked.records.y)
+    for group, records in others(evidence, asked).items():
+        keep = ~np.isin(records.y, [] if group == "retained" else gone)
         if not keep.any():
             continue
         theirs = _answers(submission, records.take(keep))

@@ -21,6 +21,7 @@ from auditkit.unlearning.trainable import Diverged, Passes, Trainable
 Progress = Callable[[int, int], None]
 Optimizer = Literal["adam", "sgd"]
 Loss = Callable[[Tensor, Tensor], Tensor]
+LARGEST_RATE = 1e3  # nothing learns beyond, and the numbers of an optimiser stay finite
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,10 @@ class Recipe:
         if not all(math.isfinite(r) and r >= 0.0 for r in rates) or rates[0] == 0.0:
             raise ValueError(
                 "learning_rate must be positive, weight_decay and momentum not below 0"
+            )
+        if max(rates) > LARGEST_RATE:
+            raise ValueError(
+                f"learning_rate, weight_decay and momentum must be {LARGEST_RATE:g} at most"
             )
         if self.optimizer not in get_args(Optimizer):
             raise ValueError(f"optimizer must be one of {', '.join(get_args(Optimizer))}")

@@ -77,6 +77,44 @@ def test_the_same_method_and_seed_give_the_same_weights(honest: Path, digits: Di
     assert shown["n"] == len(digits.retain)
 
 
+def test_settings_that_may_do_nothing_do_not_pass(digits: Digits, tmp_path: Path):
+    idle = StatedMethod("random-labels", "subset", {"epochs": 1, "learning_rate": 1e-5}, 0)
+    first = read_submission(stated(digits, tmp_path / "first", digits.retrained, idle))
+    assert first.forget is not None
+    made = unlearn_again(idle, first.network, first.forget, digits.retain, None, 0)
+    assert made.network is not None
+    result = compared(stated(digits, tmp_path / "s", made.network, idle), None, digits)
+    found = result.check("compare.weights")
+    assert found.outcome is Outcome.INCONCLUSIVE
+    assert "bit for bit" in found.reason and "learning_rate 1e-05 (0.001)" in found.reason
+
+
+def test_a_claim_about_fewer_records_is_another_request(honest: Path, digits: Digits):
+    """Its own list would say that they are all of them."""
+    some = digits.forget.take(range(30))
+    folder = stated(digits, honest.parent / "half", digits.retrained, METHOD, some)
+    write_records(honest.parent / "all.npz", digits.forget)
+    write_records(honest.parent / "kept.npz", digits.retain)
+    given = {"forget": honest.parent / "all.npz", "retain": honest.parent / "kept.npz"}
+    result = compare_directories(
+        folder, None, recompute=True, reference=None, reference_network=None, seed=0, **given
+    )
+    assert result.check("compare.specification").outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"learning_rate": 1e38}, {"weight_decay": 1e300}, {"batch_size": 1, "epochs": 600}],
+    ids=str,
+)
+def test_settings_that_cannot_be_carried_out_end_nothing(
+    digits: Digits, tmp_path: Path, settings: dict[str, float]
+):
+    method = StatedMethod("retrain", "subset", settings, 0)
+    result = compared(stated(digits, tmp_path / "s", digits.retrained, method), None, digits)
+    assert {c.outcome for c in result.checks} == {Outcome.NOT_RUN}
+
+
 def test_another_seed_is_no_finding(honest: Path, digits: Digits, tmp_path: Path):
     submission = read_submission(honest)
     assert isinstance(submission, UnlearnedSubmission)

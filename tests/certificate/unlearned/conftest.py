@@ -72,7 +72,8 @@ class Digits:
         forget = forget or self.forget
         request = new_request(record_digests(forget, KEY), None)
         method = StatedMethod("retrain", scenario, {"epochs": 60}, 0)
-        said = make_claim(network, unlearned, (request,), method, domain=Domain(), **claim)
+        domain = claim.pop("domain", Domain())
+        said = make_claim(network, unlearned, (request,), method, domain=domain, **claim)
         owners = None if withheld else forget
         write_unlearned_submission(out, network, unlearned, said, owners, replace=True)
         submission = read_submission(out)

@@ -16,6 +16,7 @@ from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.certificate.verify import verify_directory, verify_submission
 from auditkit.errors import EvidenceError, UsageError
 from auditkit.network.graph import Dense, Network, Node
+from auditkit.patch.settings import Domain
 from auditkit.records import Records, write_records
 from auditkit.results import CheckResult, Outcome, Severity
 from tests.certificate.unlearned.conftest import KEY, Digits, records_of, trained
@@ -87,7 +88,7 @@ def test_the_original_is_no_unlearned_network(digits: Digits, tmp_path: Path):
     disguised = digits.submit(tmp_path / "disguised", unlearned=rescaled(digits.original))
     found = one(disguised, "unlearning.changed")
     assert found.outcome is Outcome.FAIL
-    assert "the same function" in found.reason
+    assert "the outputs that they had" in found.reason
     assert found.observed == 0
 
 
@@ -142,6 +143,24 @@ def test_a_class_claim_about_records_of_others(digits: Digits, tmp_path: Path):
     found = one(made, "unlearning.class")
     assert found.outcome is Outcome.FAIL
     assert "have another label" in found.reason
+
+
+def test_a_claim_takes_no_retained_records_away(digits: Digits, threes: Records, tmp_path: Path):
+    """Neither a class that nobody asked for, nor one of which records were retained."""
+    keep = digits.retain.take(digits.retain.y != 3)
+    case = {"unlearned": without(digits.original, [3, 5]), "scenario": "class"}
+    more = digits.submit(tmp_path / "more", forget=threes, classes=(3, 5), **case)
+    found = one(more, "unlearning.class", retain=keep)
+    assert found.outcome is Outcome.FAIL and "class 5, of which no requested" in found.reason
+    assert one(more, "utility.retained", retain=keep).outcome is Outcome.FAIL
+    few = digits.submit(tmp_path / "few", forget=threes.take(range(6)), classes=(3,), **case)
+    assert one(few, "utility.retained", retain=digits.retain).n >= len(digits.retain) - 6
+
+
+def test_a_domain_of_the_owners_is_not_believed(digits: Digits, tmp_path: Path):
+    made = digits.submit(tmp_path / "s", domain=Domain(-1000, 1000))
+    found = one(made, "submission.binding", forget=digits.forget)
+    assert found.outcome is Outcome.INCONCLUSIVE and "not the owner's to say" in found.reason
 
 
 def test_a_class_request_that_is_claimed_as_a_subset(
@@ -222,6 +241,29 @@ def test_a_backdoor_that_is_gone_and_one_that_is_not(
     assert found.outcome is Outcome.INCONCLUSIVE
 
 
+def test_records_that_show_no_trigger_pass_nothing(
+    digits: Digits, backdoored: tuple[Network, Records, Records], tmp_path: Path
+):
+    network, bad, stamped = backdoored
+    case = {"network": network, "forget": bad, "scenario": "backdoor"}
+    idle = digits.submit(tmp_path / "idle", unlearned=without(network, [9]), **case)
+    plain = digits.unseen.take(digits.unseen.y != 0)
+    given = {
+        "true labels": records_of(stamped.x, plain.y),
+        "no mark": records_of(plain.x, stamped.y),
+    }
+    for records in given.values():
+        found = one(idle, "unlearning.trigger", trigger=records, references=(digits.retrained,) * 2)
+        assert found.outcome is not Outcome.PASS
+    broken = without(digits.retrained, [])
+    last = broken.nodes[-1]
+    assert isinstance(last.operator, Dense)
+    nan = replace(last.operator, weight=np.full_like(last.operator.weight, 3e38))
+    broken = replace(broken, nodes=(*broken.nodes[:-1], replace(last, operator=nan)))
+    found = one(idle, "unlearning.trigger", trigger=stamped, references=(broken,))
+    assert (found.outcome, "nan or infinity" in found.reason) == (Outcome.INCONCLUSIVE, True)
+
+
 def test_a_network_without_a_backdoor_is_not_accused(
     submission: UnlearnedSubmission, digits: Digits, backdoored: tuple[Network, Records, Records]
 ):
@@ -242,6 +284,9 @@ def test_retained_records_are_counted(digits: Digits, tmp_path: Path):
     assert found.interval[0] <= found.observed <= found.interval[1]
     few = digits.retain.take(np.flatnonzero(digits.retain.y < 3)[:5])
     assert one(broken, found.id, retain=few).outcome is not Outcome.PASS
+    few = digits.retain.take(np.flatnonzero(digits.retain.y == 0)[:3])
+    found = one(broken, found.id, retain=few)
+    assert found.evidence["lost"] == 0 and found.outcome is Outcome.INCONCLUSIVE
     required = policy_from({"required": ["utility.retained"]}, "policy")
     result = verify_submission(good, retain=digits.retain, policy=required)
     assert [c.id for c in result.checks if c.required] == ["utility.retained", "audit.erasure"]

@@ -92,6 +92,8 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
     )
     if seed is None:
         seed = _typed(path, "seed", values.get("seed", 0), int)
+        if seed >= 1 << 32:
+            raise _bad(path, "a seed below 2^32", str(seed)[:60])
     return Plan(
         path=path,
         submission=folder / _typed(path, "submission", values["submission"], str),

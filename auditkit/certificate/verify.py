@@ -173,6 +173,13 @@ def verify_directory(
             found="one of a patch, whose claims take neither",
             remedy="leave it out",
         )
+    if references and trigger is None:
+        raise UsageError(
+            "--reference-model",
+            expected="--trigger with it",
+            found="none",
+            remedy="give the records with the trigger, or leave the reference out",
+        )
     with callers_own():
         models = tuple(load_network(model) for model in references)
     return verify_submission(

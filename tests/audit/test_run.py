@@ -183,6 +183,7 @@ def test_a_missing_file_of_the_owners_is_inconclusive(audited: Path, tmp_path: P
         "submission = 's'\nunknown = 2",
         "submission = 's'\nassertion = 'gone'",
         "submission = 's'\nseed = -1",
+        "submission = 's'\nseed = 18446744073709551617",
         "submission = 's'\nauditor = 5",
         "submission = 's'\nrequired = ['certificate.regoin']",
         "submission = 's'\nrequired = []",

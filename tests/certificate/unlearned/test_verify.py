@@ -340,3 +340,5 @@ def test_options_that_do_not_fit(submission: UnlearnedSubmission, digits: Digits
     write_records(narrow, records_of(digits.unseen.x[:, :32], digits.unseen.y))
     with pytest.raises(UsageError, match="narrow"):
         verify_directory(submission.directory, trigger=narrow)
+    with pytest.raises(UsageError, match="--trigger with it"):
+        verify_directory(submission.directory, references=(tmp_path / "model.onnx",))

@@ -21,7 +21,7 @@ from auditkit.unlearning.trainable import Diverged, Passes, Trainable
 Progress = Callable[[int, int], None]
 Optimizer = Literal["adam", "sgd"]
 Loss = Callable[[Tensor, Tensor], Tensor]
-LARGEST_RATE = 1e3  # nothing learns beyond, and the numbers of an optimiser stay finite
+LARGEST_RATE = 1e30  # beyond which the numbers of an optimiser are none
 
 
 @dataclass(frozen=True)

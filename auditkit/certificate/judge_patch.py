@@ -220,8 +220,6 @@ def utility(case: Case) -> CheckResult:
         outcome = Outcome.FAIL
     else:
         outcome = Outcome.PASS if low >= floor else Outcome.INCONCLUSIVE
-    if share == 1.0:
-        outcome = Outcome.PASS  # nothing changed on any record that was given
     return CheckResult(
         name,
         title,

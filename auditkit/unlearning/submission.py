@@ -17,7 +17,6 @@ from auditkit.certificate.history import new_request
 from auditkit.certificate.identity import random_key, record_digests
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.unlearned_submission import make_claim, write_unlearned_submission
-from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.patch.settings import Domain
 from auditkit.records import Records, write_records
@@ -231,7 +230,7 @@ def _accuracies(
     for name, records in (("forget", forget), ("retain", retain), ("holdout", holdout)):
         if records is None or not len(records):
             continue
-        before = logits(made.original, records.x.astype(made.original.dtype)).argmax(axis=1)
+        before = made.before(records.x).argmax(axis=1)
         after = made.predict(records.x).argmax(axis=1)
         found[name] = (
             float((before == records.y).mean()),

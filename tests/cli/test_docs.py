@@ -109,32 +109,30 @@ def test_documented_commands_do_what_the_page_says(
             assert re.fullmatch(pattern, done.stdout.strip(), re.DOTALL), done.stdout
 
 
-def test_the_library_example_of_the_readme_runs(after_demo: Path) -> None:
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (after_demo / "example.py").write_text(code, encoding="utf-8")
-    done = _type(after_demo, "python example.py")
+def _example(page: str, folder: Path) -> str:
+    """Run the one Python example of a page and return what it prints."""
+    [code] = re.findall(
+        r"```python\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL
+    )
+    (folder / "example.py").write_text(code, encoding="utf-8")
+    done = _type(folder, "python example.py")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("pass ")
+    return done.stdout
+
+
+def test_the_library_example_of_the_readme_runs(after_demo: Path) -> None:
+    assert _example("README.md", after_demo).startswith("pass ")
 
 
 def test_the_library_example_of_the_explicit_form_runs(after_demo: Path) -> None:
-    text = (ROOT / "docs/guide/explicit.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (after_demo / "elsewhere.py").write_text(code, encoding="utf-8")
-    done = _type(after_demo, "python elsewhere.py")
-    assert done.returncode == 0, done.stderr
-    assert "true rows are neither stated nor implied" in done.stdout
+    told = _example("docs/guide/explicit.md", after_demo)
+    assert "true rows are neither stated nor implied" in told
 
 
 def test_the_library_example_of_unlearning_runs(after_demo: Path) -> None:
-    text = (ROOT / "docs/guide/unlearning.md").read_text(encoding="utf-8")
-    [code] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    (after_demo / "unlearn.py").write_text(code, encoding="utf-8")
-    done = _type(after_demo, "python unlearn.py")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0] == "reached its goal"
-    assert "still have their label" in done.stdout
+    told = _example("docs/guide/unlearning.md", after_demo)
+    assert told.splitlines()[0] == "reached its goal"
+    assert "still have their label" in told
 
 
 ELSEWHERE = {"demo", "audit"}  # run by the fixture and by the guide, and slow

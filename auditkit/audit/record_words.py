@@ -107,8 +107,9 @@ def references(kind: str, method: str | None) -> list[str]:
 
     The source of a method that is not known is not guessed.
     """
-    from auditkit.unlearning.registry import METHODS
+    stated = []
+    if method is not None:
+        from auditkit.unlearning.registry import METHODS
 
-    known = METHODS.get(method or "")
-    stated = () if known is None else (f"{known.source}.",)
+        stated = [f"{METHODS[method].source}."] if method in METHODS else []
     return [*stated, *_REFERENCES[kind], *_COMMON]

@@ -27,6 +27,7 @@ from auditkit.network.graph import Dense, Network, Node, Relu, Reshape
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records, read_records, write_records
+from auditkit.threats.interface import Owner
 from auditkit.threats.registry import chosen
 
 Progress = Callable[[int, int], None]
@@ -110,12 +111,12 @@ batch_size = {RECIPE.batch_size}
     cheat = folder / "dishonest"
     cheat.mkdir()
     submission = load_patch_submission(folder / "submission")
-    step = submission
+    step = Owner(submission, unseen=data.holdout)
     for index, name in enumerate(CHEATS):
         last = index == len(CHEATS) - 1
         place = cheat / ("submission" if last else f"step-{index}")
         [behaviour] = chosen([name])
-        step = behaviour.simulate(step, place, seed=seed, others=data.holdout)
+        step = behaviour.simulate(step, place, seed=seed)
     for index in range(len(CHEATS) - 1):
         shutil.rmtree(cheat / f"step-{index}")
     quick = 'names = ["loss", "margin", "neighbourhood", "patch-support"]\n'

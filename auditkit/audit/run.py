@@ -20,6 +20,7 @@ from auditkit.audit.membership_said import Say
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
+from auditkit.audit.threat_checks import threat_checks
 from auditkit.audit.verdict import under_assertion
 from auditkit.certificate.submission import (
     PatchSubmission,
@@ -37,7 +38,7 @@ from auditkit.network.read import load_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, dump_json, not_run
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.registry import run_on
+from auditkit.threats.references import ReferenceKind, References
 
 Progress = Callable[[int, int], None]
 LIBRARIES = (
@@ -231,9 +232,11 @@ def _threatened(found: Findings, verified: Result) -> list[CheckResult]:
         holdout=found.records.get("holdout"),
         verification=verified,
         assertion=found.assertion,
-        reference=found.references[0] if found.references else None,
+        references=References(ReferenceKind.RETRAINED, found.references)
+        if found.references
+        else References(),
     )
-    return run_on(submission, evidence, list(plan.threats), plan.seed)
+    return threat_checks(submission, evidence, list(plan.threats), plan.seed)
 
 
 def _unreadable(error: EvidenceError) -> CheckResult:

@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from auditkit.threats.registry import run_threats
+    from auditkit.audit.threat_checks import run_threats
 
     result = run_threats(
         args.submission,

@@ -7,6 +7,7 @@ other inputs: at none of the requested records, perhaps at some the auditor hold
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,11 @@ from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
+from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, pick
-from auditkit.threats.numbers import LEVEL, least_p, permutation_tails, share_interval
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
+from auditkit.threats.numbers import least_p, permutation_tails, share_interval
 from auditkit.threats.observe import acts_everywhere, nearness, observe
 from auditkit.threats.relabelling import relabelled
 
@@ -74,9 +76,9 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     )
     other_hits = int(rest.sum())
     more, fewer = permutation_tails(hits, n, other_hits, len(rest))
-    figures = {
+    figures: dict[str, Any] = {
         "observed": hits / n,
-        "threshold": LEVEL,
+        "threshold": REFUTE,
         "interval": share_interval(hits, n),
         "n": n,
         "evidence": {
@@ -84,7 +86,7 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
             "others_share": other_hits / len(rest) if len(rest) else None,
             "others_interval": share_interval(other_hits, len(rest)),
             "p_requested_more": more,
-            "p_requested_fewer": fewer,
+            P_REFUTE: fewer,
             "least_p": least_p(n, len(rest)),
             "gates": submission.patch.gates,
             "gates_at_no_requested_record": stray,
@@ -94,13 +96,14 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     told = f"{what} at {hits} of {n} requested and {other_hits} of {len(rest)} other records"
     told += asked.caveat
     if stray and unserved:
+        figures["evidence"].pop(P_REFUTE)  # what follows from the gates rests on no chance
         return judged(
             Outcome.FAIL,
             f"{stray} gate(s) belong to no requested record while {unserved} requested record(s) "
             f"have none; {told}",
             **figures,
         )
-    if len(rest) and fewer <= LEVEL:
+    if len(rest) and fewer <= REFUTE:
         return judged(
             Outcome.FAIL,
             f"{told}: fewer than chance would have it (permutation p = {fewer:.2g})",
@@ -108,7 +111,7 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
         )
     if not len(rest):
         return judged(Outcome.INCONCLUSIVE, f"{told}: no other records to compare with", **figures)
-    if more > LEVEL:
+    if more > SUPPORT:
         reason = f"{told}: no significant difference (permutation p = {more:.2g}"
         reason += f", {least_p(n, len(rest)):.2g} at best with so many records)"
         return judged(Outcome.INCONCLUSIVE, reason, **figures)
@@ -136,7 +139,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         f"{seen.told} (permutation p = {min(more, fewer):.2g}){asked.caveat}; whether these or "
         "other records were unlearned, outputs do not tell: see the attacks"
     )
-    return judged(Outcome.INCONCLUSIVE, told, **seen.figures() | {"threshold": LEVEL})
+    return judged(Outcome.INCONCLUSIVE, told, **seen.figures() | {"threshold": SUPPORT})
 
 
 def _acting(submission: PatchSubmission, records: Records) -> tuple[np.ndarray, str]:
@@ -161,7 +164,9 @@ BEHAVIOUR = Behaviour(
     judged.title,
     ("forgotten records", "retained or unseen records"),
     VARIANTS,
-    simulate,
+    of_patches(simulate),
     detect,
     detect_model,
+    strength="the share of requested records in whose place others are unlearned",
+    hiding="other records so close to the requested ones that the same gates open at both",
 )

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.submission import Submission
-from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import Result
+from auditkit.threats.references import References
 
 WITHHELD = "the forgotten records are withheld: give them with --forget"
 
@@ -21,7 +21,7 @@ class Evidence:
     """The auditor's own records and what else is known; each part may be missing.
 
     `forget` is authoritative over the owner's list. `verification` is the result of verifying the
-    same submission, `reference` a network that never saw the forgotten records, `assertion` the
+    same submission, `references` what the delivered network is compared with, `assertion` the
     auditor's reading of what the owner asserts, in place of the certificate's.
     """
 
@@ -29,7 +29,7 @@ class Evidence:
     retain: Records | None = None
     holdout: Records | None = None
     verification: Result | None = None
-    reference: Network | None = None
+    references: References = field(default_factory=References)
     assertion: str | None = None
 
 

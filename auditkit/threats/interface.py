@@ -1,27 +1,64 @@
 """A dishonest behaviour in two halves: how an owner would do it, and how it shows.
 
-The halves do not talk to each other: `detect` sees a submission and the auditor's evidence and is
-never told what was simulated, so that its error rates can be measured.
+The halves do not talk to each other: `detect` sees what the owner hands over and the auditor's
+evidence and is never told what was simulated, so that its error rates can be measured.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
+from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.evidence import Evidence
+from auditkit.unlearning.training import Recipe
+
+
+@dataclass(frozen=True, eq=False)
+class Owner:
+    """An owner as a simulation sees one: what is handed over, and what is kept besides.
+
+    `retain` and `unseen` are training records that stay and records that the network never saw,
+    `recipe` how networks are trained here.
+    """
+
+    submission: Submission
+    retain: Records | None = None
+    unseen: Records | None = None
+    recipe: Recipe | None = None
+
+    @property
+    def others(self) -> Records | None:
+        """Return records that nobody asked to forget, those that were trained on if there are."""
+        return self.unseen if self.retain is None else self.retain
 
 
 class Simulate(Protocol):
-    """Write a submission to `out` that cheats, and return it as an auditor would read it.
+    """Make of an honest owner one who cheats; what is handed over anew is written to `out`.
 
-    `honest` is the submission the owner should have made, with its forgotten records. `strength`
-    in (0, 1] is how much of the cheat is done, `variant` one of the behaviour's own, `others`
-    records that nobody asked to forget. ValueError when the behaviour cannot be had from these.
+    `strength` in (0, 1] is how much of the cheat is done (`Behaviour.strength` says of what),
+    `variant` one of the behaviour's own. ValueError when the behaviour cannot be had from this
+    owner.
+    """
+
+    def __call__(
+        self,
+        honest: Owner,
+        out: Path,
+        *,
+        seed: int,
+        strength: float = 1.0,
+        variant: str | None = None,
+    ) -> Owner: ...
+
+
+class SimulatePatch(Protocol):
+    """The same of a submission of a patch alone: written to `out`, returned as an auditor reads it.
+
+    `others` are records that nobody asked to forget.
     """
 
     def __call__(
@@ -54,9 +91,12 @@ class DetectModel(Protocol):
 
 @dataclass(frozen=True)
 class Behaviour:
-    """One behaviour of the threat model; `needs` says what evidence its detection rests on.
+    """One behaviour of the threat model.
 
-    Without `detect_model` it is one of patches alone.
+    `needs` says what evidence its detection rests on; `variants` and `model_variants` are ways to
+    cheat with a patch and with an unlearned network; `strength` what a simulation's strength is a
+    measure of; `hiding` what it would take to hide from the test. Without `detect_model` it is one
+    of patches alone.
     """
 
     name: str
@@ -67,10 +107,35 @@ class Behaviour:
     simulate: Simulate
     detect: Detect
     detect_model: DetectModel | None = None
+    model_variants: tuple[str, ...] = ()
+    strength: str = ""
+    hiding: str = ""
 
     @property
     def id(self) -> str:
         return f"threats.{self.name}"
+
+
+def of_patches(simulate: SimulatePatch, model: Simulate | None = None) -> Simulate:
+    """Return a simulation for any owner: `simulate` for one with a patch, else `model`."""
+
+    def either(
+        honest: Owner,
+        out: Path,
+        *,
+        seed: int,
+        strength: float = 1.0,
+        variant: str | None = None,
+    ) -> Owner:
+        how: dict[str, Any] = {"seed": seed, "strength": strength, "variant": variant}
+        if isinstance(honest.submission, PatchSubmission):
+            made = simulate(honest.submission, out, others=honest.others, **how)
+            return replace(honest, submission=made)
+        if model is None:
+            raise ValueError("a behaviour of patches: the submission is an unlearned network")
+        return model(honest, out, **how)
+
+    return either
 
 
 @dataclass(frozen=True)
@@ -84,6 +149,7 @@ class Judgement:
         return CheckResult(f"threats.{self.name}", self.title, outcome, reason, **figures)
 
     def not_run(self, reason: str) -> CheckResult:
+        """Return that there was nothing to examine, which no plan requires unless it says so."""
         return not_run(f"threats.{self.name}", self.title, reason)
 
 

@@ -24,7 +24,7 @@ from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result
 from auditkit.threats import forge
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 
 RESTS_ON = (
     "submission.binding",
@@ -218,7 +218,9 @@ BEHAVIOUR = Behaviour(
     judged.title,
     ("the submission", "forgotten records"),
     VARIANTS,
-    simulate,
+    of_patches(simulate),
     detect,
     detect_model,
+    strength="the share of claims that are touched",
+    hiding="a flaw in the checker: every claim is derived anew, in rigorous arithmetic",
 )

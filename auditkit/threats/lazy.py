@@ -20,7 +20,7 @@ from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
-from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
     Observation,
@@ -182,5 +182,15 @@ def _subjects(records: Records, left: NDArray[np.bool_]) -> dict[str, list[str]]
 
 
 BEHAVIOUR = Behaviour(
-    "lazy", 2, judged.title, ("forgotten records",), VARIANTS, simulate, detect, detect_model
+    "lazy",
+    2,
+    judged.title,
+    ("forgotten records",),
+    VARIANTS,
+    of_patches(simulate),
+    detect,
+    detect_model,
+    strength="the share of requested records that are left as they were",
+    hiding="leaving out records whose answers a reference would not change either, or "
+    "records that the auditor does not know were requested",
 )

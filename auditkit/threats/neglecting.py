@@ -19,10 +19,11 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
+from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, pick
-from auditkit.threats.numbers import LEVEL, share_interval
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
+from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
     NEGLIGIBLE,
     Observation,
@@ -103,7 +104,8 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
             "nothing measurable to forget: the original already mispredicts every record",
             **figures,
         )
-    if evidence.reference is not None and _agree(submission, evidence.reference, asked, unseen):
+    known = evidence.references.networks
+    if known and _agree(submission, known[0], asked, unseen):
         return judged(
             Outcome.INCONCLUSIVE,
             "nothing measurable to forget: original and reference already agree on the records",
@@ -145,7 +147,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     n, lost = int(seen.right.sum()), int(seen.lost.sum())
     more, _ = seen.tails
     elsewhere = share_interval(seen.other_hits, seen.others)[1]  # 1 where there are no others
-    meant = more <= LEVEL and elsewhere <= LEAST_SHARE / 2  # and not merely broken
+    meant = more <= SUPPORT and elsewhere <= LEAST_SHARE / 2  # and not merely broken
     if n and lost >= LEAST_SHARE * n and meant:
         return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
     told += "; that says nothing of what was unlearned: see the attacks"
@@ -200,5 +202,15 @@ def _compared(one: Network, other: Network, records: Records) -> tuple[bool, F64
 
 
 BEHAVIOUR = Behaviour(
-    "neglecting", 1, judged.title, ("forgotten records",), VARIANTS, simulate, detect, detect_model
+    "neglecting",
+    1,
+    judged.title,
+    ("forgotten records",),
+    VARIANTS,
+    of_patches(simulate),
+    detect,
+    detect_model,
+    strength="the share of requested records at which nothing is done",
+    hiding="changing the answers at the requested records without forgetting them, which is "
+    "lazy or a point patch",
 )

@@ -10,8 +10,6 @@ from auditkit.certificate import intervals
 
 F64 = NDArray[np.float64]
 
-LEVEL = 0.01  # a p-value at or below it rejects
-
 
 def share_interval(hits: int, n: int) -> tuple[float, float]:
     """Return the exact 95 % interval of a share (Clopper & Pearson 1934); [0, 1] where n = 0."""

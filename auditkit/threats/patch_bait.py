@@ -25,7 +25,7 @@ from auditkit.second_opinion import run_onnx
 from auditkit.threats import forge
 from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.observe import logit_range
 
 VARIANTS = ("unpatched", "gate-removed", "bias-changed")
@@ -166,5 +166,14 @@ def _with_bias(honest: PatchSubmission, label: int, strength: float) -> Network:
 
 
 BEHAVIOUR = Behaviour(
-    "patch-bait", 16, judged.title, ("the submission", "any records"), VARIANTS, simulate, detect
+    "patch-bait",
+    16,
+    judged.title,
+    ("the submission", "any records"),
+    VARIANTS,
+    of_patches(simulate),
+    detect,
+    strength="of the change, against the variant's full size",
+    hiding="the bytes of the auditor's own export, which then compute what was certified; "
+    "the service may still run another file",
 )

@@ -5,20 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
 from auditkit.certificate.submission import (
     PatchSubmission,
     Submission,
-    TamperError,
     UnlearnedSubmission,
-    read_submission,
 )
-from auditkit.certificate.verify import own_records
 from auditkit.errors import UsageError
-from auditkit.results import CheckResult, Outcome, Result, not_run
+from auditkit.results import CheckResult, not_run
 from auditkit.threats import (
     deceiving,
     invalid_certificate,
@@ -28,7 +24,6 @@ from auditkit.threats import (
     smuggled_gate,
     strippable,
 )
-from auditkit.threats.assertion import asserted
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour
 
@@ -84,56 +79,3 @@ def _on_model(
     # what a hostile network answers may overflow
     with np.errstate(all="ignore"):
         return behaviour.detect_model(submission, evidence, seed=seed)
-
-
-def run_threats(
-    path: Path,
-    *,
-    holdout: Path | None,
-    retain: Path | None,
-    forget: Path | None = None,
-    names: Sequence[str],
-    seed: int,
-) -> Result:
-    """Read a submission and the auditor's own records, and check for the named behaviours.
-
-    Raises UsageError for an unknown name or when a file of the caller's own is bad, EvidenceError
-    when one of the owner's is missing, malformed or refused. Files that were changed and can no
-    longer be read are a certificate that does not hold.
-    """
-    behaviours = chosen(names)
-    try:
-        submission = read_submission(Path(path))
-    except TamperError as error:
-        return _tampered(error, behaviours)
-    evidence = Evidence(
-        forget=own_records(forget, submission),
-        retain=own_records(retain, submission),
-        holdout=own_records(holdout, submission),
-    )
-    checks = run_on(submission, evidence, names, seed)
-    details = {"assertion": asserted(submission, evidence), "needs": _needs(behaviours)}
-    return Result(tuple(checks), details)
-
-
-def _needs(behaviours: Sequence[Behaviour]) -> dict[str, list[str]]:
-    return {behaviour.id: list(behaviour.needs) for behaviour in behaviours}
-
-
-def _tampered(error: TamperError, behaviours: Sequence[Behaviour]) -> Result:
-    checks = []
-    for behaviour in behaviours:
-        if behaviour is invalid_certificate.BEHAVIOUR:
-            check = CheckResult(
-                behaviour.id,
-                behaviour.title,
-                Outcome.FAIL,
-                str(error),
-                observed=error.found,
-                threshold=error.expected,
-            )
-        else:
-            reason = "the submission was changed and cannot be read"
-            check = not_run(behaviour.id, behaviour.title, reason)
-        checks.append(check)
-    return Result(tuple(checks))

@@ -23,7 +23,7 @@ from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.trigger import find_trigger
 
 VARIANTS = ("among-the-others", "own-group")
@@ -174,5 +174,14 @@ def _towards(target: int, classes: int, bound: float) -> NDArray[np.float32]:
 
 
 BEHAVIOUR = Behaviour(
-    "smuggled-gate", 15, judged.title, ("forgotten records",), VARIANTS, simulate, detect
+    "smuggled-gate",
+    15,
+    judged.title,
+    ("forgotten records",),
+    VARIANTS,
+    of_patches(simulate),
+    detect,
+    strength="the share of the bound K that the smuggled gate may add",
+    hiding="a gate that is also fully open at a requested record, which then acts there and "
+    "nowhere else",
 )

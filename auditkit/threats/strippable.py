@@ -20,7 +20,7 @@ from auditkit.threats import forge
 from auditkit.threats.assertion import ERASED, asserted, under
 from auditkit.threats.evidence import Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, pick
+from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.numbers import auc, confidence_signal, share_interval
 from auditkit.threats.observe import NEGLIGIBLE, Observation, delivered, observe
 
@@ -137,6 +137,8 @@ BEHAVIOUR = Behaviour(
     judged.title,
     ("the submission", "forgotten and unseen records"),
     VARIANTS,
-    simulate,
+    of_patches(simulate),
     detect,
+    hiding="nothing hides it while the original weights are handed over; to deliver another "
+    "network",
 )

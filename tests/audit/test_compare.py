@@ -18,6 +18,7 @@ from auditkit.network.graph import Dense, Network, Node, Relu
 from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records, write_records
 from auditkit.results import Outcome, Severity
+from auditkit.threats.interface import Owner
 from auditkit.threats.registry import chosen
 
 KEY = b"a key for tests".ljust(32, b".")
@@ -93,7 +94,7 @@ def test_submissions_with_keys_of_their_own_are_compared(world: World, tmp_path:
 
 def test_an_extra_gate_fails(world: World, tmp_path: Path) -> None:
     [behaviour] = chosen(["smuggled-gate"])
-    cheat = behaviour.simulate(world.owner, tmp_path / "cheat", seed=0)
+    cheat = behaviour.simulate(Owner(world.owner), tmp_path / "cheat", seed=0).submission
     result = compare(cheat, recompute(cheat, world.forget), retain=None, seed=0)
     check = result.check("compare.gates")
     assert check.outcome is Outcome.FAIL and result.exit_code is ExitCode.FAILED
@@ -103,7 +104,9 @@ def test_an_extra_gate_fails(world: World, tmp_path: Path) -> None:
 
 def test_a_missing_gate_fails_and_names_its_record_by_digest(world: World, tmp_path: Path) -> None:
     [behaviour] = chosen(["lazy"])
-    cheat = behaviour.simulate(world.owner, tmp_path / "cheat", seed=0, strength=0.1)
+    cheat = behaviour.simulate(
+        Owner(world.owner), tmp_path / "cheat", seed=0, strength=0.1
+    ).submission
     result = compare(cheat, recompute(cheat, world.forget), retain=None, seed=0)
     check = result.check("compare.gates")
     assert check.outcome is Outcome.FAIL
@@ -125,7 +128,7 @@ def test_a_patch_without_effect_does_not_meet_the_specification(
     world: World, tmp_path: Path
 ) -> None:
     [behaviour] = chosen(["neglecting"])
-    cheat = behaviour.simulate(world.owner, tmp_path / "cheat", seed=0)
+    cheat = behaviour.simulate(Owner(world.owner), tmp_path / "cheat", seed=0).submission
     result = compare(cheat, recompute(cheat, world.forget), retain=None, seed=0)
     assert result.check("compare.gates").outcome is Outcome.PASS
     assert result.check("compare.specification").outcome is Outcome.FAIL
@@ -212,7 +215,9 @@ def test_a_submission_that_was_tampered_with_fails_and_the_auditors_own_is_usage
     world: World, tmp_path: Path
 ) -> None:
     [behaviour] = chosen(["invalid-certificate"])
-    bad = behaviour.simulate(world.owner, tmp_path / "bad", seed=0, variant="wrong-digest")
+    bad = behaviour.simulate(
+        Owner(world.owner), tmp_path / "bad", seed=0, variant="wrong-digest"
+    ).submission
     options = {"recompute": False, "reference": None, "reference_network": None}
     options |= {"forget": None, "retain": None, "seed": 0}
     with pytest.raises(TamperError):

@@ -36,6 +36,7 @@ from auditkit.results import Outcome, Result
 from auditkit.second_opinion import run_onnx
 from auditkit.tensors import read_safetensors, write_safetensors
 from auditkit.threats.evidence import Evidence
+from auditkit.threats.interface import Owner
 from auditkit.threats.registry import BEHAVIOURS, run_on
 from auditkit.threats.trigger import find_trigger
 from tests.certificate.conftest import KEY, World, small_world
@@ -720,8 +721,8 @@ def test_threat_checks_take_the_form(form: str, world: World, tmp_path: Path) ->
         with pytest.raises(ValueError):
             for variant in behaviour.variants:
                 behaviour.simulate(
-                    honest, tmp_path / f"{behaviour.name}-{variant}", seed=0, variant=variant,
-                    others=world.others,
+                    Owner(honest, unseen=world.others), tmp_path / f"{behaviour.name}-{variant}",
+                    seed=0, variant=variant,
                 )  # fmt: skip
             raise ValueError("every variant leaves the rows as they are")
 

@@ -14,7 +14,7 @@ from auditkit.certificate.submission import Submission, read_submission
 from auditkit.patch.settings import resolve_settings
 from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.interface import Behaviour
+from auditkit.threats.interface import Behaviour, Owner
 from auditkit.threats.registry import BEHAVIOURS, chosen, run_on
 from tests.threats.conftest import Digits, Make
 
@@ -50,7 +50,8 @@ def test_a_cheat_at_full_strength_is_caught(
     honest = make(spec)
     out = tmp_path / "cheat"
     try:
-        cheat = behaviour.simulate(honest, out, seed=1, variant=variant, others=digits.retain)
+        owner = Owner(honest, retain=digits.retain)
+        cheat = behaviour.simulate(owner, out, seed=1, variant=variant).submission
     except ValueError:
         assert (variant, spec) == ("own-label", "reference")
         return
@@ -105,7 +106,7 @@ def test_the_same_inputs_give_the_same_result_and_no_record_in_it(
 ) -> None:
     honest = make("redirect")
     [behaviour] = chosen(["smuggled-gate"])
-    cheat = behaviour.simulate(honest, tmp_path / "cheat", seed=1)
+    cheat = behaviour.simulate(Owner(honest), tmp_path / "cheat", seed=1).submission
     first, second = (run_on(cheat, evidence(honest), [], 5) for _ in range(2))
     texts = [dump_json([c.to_json() for c in checks]) for checks in (first, second)]
     assert texts[0] == texts[1]

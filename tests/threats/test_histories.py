@@ -14,7 +14,7 @@ from auditkit.certificate.submission import Submission, load_submission
 from auditkit.results import Outcome
 from auditkit.threats import forge
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.interface import Behaviour
+from auditkit.threats.interface import Behaviour, Owner
 from auditkit.threats.registry import BEHAVIOURS, run_on
 from tests.threats.conftest import Digits, Make
 from tests.threats.test_behaviours import failed
@@ -57,7 +57,9 @@ def test_a_cheat_is_caught_in_a_history(
     spec = history.certificate.settings.spec
     if behaviour.name == "patch-bait" and spec != "redirect":
         return  # the same file either way
-    cheat = behaviour.simulate(history, tmp_path / "cheat", seed=1, others=digits.retain)
+    cheat = behaviour.simulate(
+        Owner(history, retain=digits.retain), tmp_path / "cheat", seed=1
+    ).submission
     [check] = run_on(cheat, evidence(history), [behaviour.name], 0)
     assert check.outcome is Outcome.FAIL, check.reason
 

@@ -13,6 +13,7 @@ from auditkit.results import Outcome
 from auditkit.threats import forge
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.neglecting import detect, simulate
+from auditkit.threats.references import References
 from tests.threats.conftest import Digits, Make, trained
 
 Gather = Callable[[Submission], Evidence]
@@ -23,7 +24,7 @@ def test_a_reference_that_says_the_same_leaves_nothing_to_forget(
 ) -> None:
     honest = make("redirect")
     cheat = simulate(honest, tmp_path / "cheat", seed=0)
-    known = replace(evidence(honest), reference=digits.network)
+    known = replace(evidence(honest), references=References(networks=(digits.network,)))
     check = detect(cheat, known, seed=0)
     assert check.outcome is Outcome.INCONCLUSIVE and "nothing measurable" in check.reason
 
@@ -34,7 +35,9 @@ def test_a_reference_that_says_something_else_changes_nothing(
     honest = make("redirect")
     cheat = simulate(honest, tmp_path / "cheat", seed=0)
     poor = trained(digits.holdout.x[:40], digits.holdout.y[:40], 1, hidden=(8,))
-    check = detect(cheat, replace(evidence(honest), reference=poor), seed=0)
+    check = detect(
+        cheat, replace(evidence(honest), references=References(networks=(poor,))), seed=0
+    )
     assert check.outcome is Outcome.FAIL
 
 

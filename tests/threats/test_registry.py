@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from auditkit.audit.threat_checks import run_threats
 from auditkit.errors import ExitCode, UsageError
 from auditkit.records import write_records
 from auditkit.results import Outcome
-from auditkit.threats.registry import run_threats
 from tests.threats.conftest import Digits, Make
 
 

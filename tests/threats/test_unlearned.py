@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from auditkit.audit.threat_checks import run_threats
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.errors import ExitCode
 from auditkit.records import write_records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.registry import BEHAVIOURS, run_on, run_threats
+from auditkit.threats.registry import BEHAVIOURS, run_on
 from tests.certificate.unlearned.conftest import Digits, digits, records_of, submission, trained
 from tests.certificate.unlearned.test_verify import rescaled, without
 

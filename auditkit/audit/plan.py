@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,14 @@ from auditkit.audit.compare_models import TITLES as MODEL_JUDGED
 from auditkit.audit.exposure_checks import EXPOSURE, SMALL
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
 from auditkit.audit.membership_checks import COHORT
+from auditkit.audit.threat_references import ReferencePlan
 from auditkit.certificate.erasure import ERASURE, REDIRECTION
 from auditkit.certificate.policy import ALL_CHECKS, Policy, policy_from, read_policy
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import read_bytes
+from auditkit.threats.references import ReferenceKind
 from auditkit.threats.registry import BEHAVIOURS
+from auditkit.unlearning import training
 
 RECORD_FILES = ("forget", "retain", "holdout", "train", "trigger")
 _TOP = {
@@ -41,6 +44,14 @@ class ComparePlan:
 
 
 @dataclass(frozen=True)
+class ThreatPlan:
+    """Which behaviours are checked for, all for no name, and what is compared with."""
+
+    names: tuple[str, ...] = ()
+    references: ReferencePlan = field(default_factory=ReferencePlan)
+
+
+@dataclass(frozen=True)
 class Plan:
     """A plan with its paths resolved; `document` is what the file says, for the record."""
 
@@ -51,7 +62,7 @@ class Plan:
     required: tuple[str, ...]
     attack: AttackPlan | None
     references: tuple[Path, ...]
-    threats: tuple[str, ...] | None
+    threats: ThreatPlan | None
     compare: ComparePlan | None
     policy: Policy
     seed: int
@@ -102,7 +113,7 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
         required=required,
         attack=attack,
         references=references,
-        threats=_threats(path, values.get("threats", {})),
+        threats=_threats(path, values.get("threats", {}), attack, "train" in records),
         compare=_compare(path, folder, values.get("compare", False)),
         policy=_policy(path, folder, values.get("policy")),
         seed=seed,
@@ -194,11 +205,27 @@ def _without_cache(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "attack": {k: v for k, v in attack.items() if k != "shadow_cache"}}
 
 
-def _threats(path: Path, value: Any) -> tuple[str, ...] | None:
+def _threats(
+    path: Path, value: Any, attack: AttackPlan | None, training_records: bool
+) -> ThreatPlan | None:
     if value is False:
         return None
-    _known(path, value, {"names"}, "[threats]")
-    return tuple(_strings(path, "threats.names", value.get("names", [])))
+    _known(path, value, {"names", "reference", "retrain"}, "[threats]")
+    names = tuple(_strings(path, "threats.names", value.get("names", [])))
+    kind, kinds = value.get("reference"), [k.value for k in ReferenceKind]
+    if kind is not None and kind not in kinds:
+        raise _bad(path, f"threats.reference among {', '.join(kinds)}", repr(kind)[:60])
+    count = _typed(path, "threats.retrain", value.get("retrain", 0), int)
+    if count and not training_records:
+        raise _bad(path, "train = FILE for the references to be retrained", "none")
+    recipe = training.PRACTICE
+    if attack is not None and attack.recipe is not None:
+        recipe = training.Recipe(**asdict(attack.recipe))
+    try:
+        plan = ReferencePlan(None if kind is None else ReferenceKind(kind), count, recipe)
+    except ValueError as error:
+        raise _bad(path, "references of one kind", str(error)) from None
+    return ThreatPlan(names, plan)
 
 
 def _compare(path: Path, folder: Path, value: Any) -> ComparePlan | None:

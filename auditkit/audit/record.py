@@ -290,6 +290,14 @@ def _settings(found: Findings) -> dict[str, Any]:
             "shadows": plan.attack.shadows,
             "retrain": plan.attack.retrain,
         }
+    if plan.threats is not None and found.threat_references is not None:
+        used = found.threat_references
+        settings["threats"] = {
+            "names": list(plan.threats.names) or "all",
+            "reference": used.kind.value,
+            "reference_networks": len(used.networks),
+            "retrained": plan.threats.references.retrain,
+        }
     return settings
 
 

@@ -21,6 +21,7 @@ from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
 from auditkit.audit.threat_checks import threat_checks
+from auditkit.audit.threat_references import threat_references
 from auditkit.audit.verdict import under_assertion
 from auditkit.certificate.submission import (
     PatchSubmission,
@@ -38,7 +39,7 @@ from auditkit.network.read import load_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, dump_json, not_run
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.references import ReferenceKind, References
+from auditkit.threats.references import References
 
 Progress = Callable[[int, int], None]
 LIBRARIES = (
@@ -106,6 +107,7 @@ class Findings:
         self.tables: list[dict[str, Any]] = []
         self.not_examined: list[str] = []
         self.references: tuple[Network, ...] = ()
+        self.threat_references: References | None = None
 
 
 def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = None) -> Findings:
@@ -226,17 +228,27 @@ def _threatened(found: Findings, verified: Result) -> list[CheckResult]:
     if plan.threats is None:
         found.not_examined.append("dishonest behaviour (not planned)")
         return []
+    references, why = threat_references(
+        submission,
+        plan.threats.references,
+        given=found.references,
+        forget=found.records.get("forget"),
+        train=found.records.get("train"),
+        unseen=found.records.get("holdout"),
+        seed=plan.seed,
+    )
+    if why:
+        found.not_examined.append(f"dishonest behaviour against the planned references ({why})")
+    found.threat_references = references
     evidence = Evidence(
         forget=found.records.get("forget"),
         retain=found.records.get("retain"),
         holdout=found.records.get("holdout"),
         verification=verified,
         assertion=found.assertion,
-        references=References(ReferenceKind.RETRAINED, found.references)
-        if found.references
-        else References(),
+        references=references,
     )
-    return threat_checks(submission, evidence, list(plan.threats), plan.seed)
+    return threat_checks(submission, evidence, plan.threats.names, plan.seed)
 
 
 def _unreadable(error: EvidenceError) -> CheckResult:

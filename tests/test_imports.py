@@ -143,7 +143,7 @@ def forbidden(module: str, target: str) -> str | None:
     if target in FOUNDATION | EDGES or module in ("auditkit", "auditkit.__main__"):
         return None
     if target == "auditkit":
-        return None if _layer(module) in ("audit", "cli") else "the front door is for callers"
+        return None if _layer(module) in MEETING else "the front door is for callers"
     if _layer(module) == "explain":
         return None if _layer(target) == "explain" else "the pages import nothing"
     if _layer(target) == "explain":

@@ -29,6 +29,7 @@ COMMANDS = {
     "threats": "checks for a dishonest owner",
     "audit": "all of it as planned in a file; writes record and report",
     "report": "render a record as HTML",
+    "calibrate": "how often the checks are wrong, by simulating honest and dishonest owners",
     "explain": "what a check claims, how it is checked, what it cannot show",
 }
 

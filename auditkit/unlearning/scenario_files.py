@@ -175,9 +175,7 @@ def split(records: Records, setup: Setup) -> tuple[Records, Records, int]:
     A person's records are on one side. Features that occur twice are used once: an unseen record
     that was also trained on would be none. Refused when the records do not suffice.
     """
-    same = replace(records, y=np.zeros_like(records.y))
-    _, first = np.unique(content_digests(same), axis=0, return_index=True)
-    different = records.take(np.sort(first))
+    different = without_repeats(records)
     left = len(different)
     order = together(different, np.random.default_rng([setup.seed, 42]))
     trained = min(left // 2, MOST_TRAINED) if setup.trained is None else setup.trained
@@ -191,6 +189,13 @@ def split(records: Records, setup: Setup) -> tuple[Records, Records, int]:
     if (len(rest) < unseen and setup.unseen is not None) or not len(rest):
         raise Refused(f"{len(rest)} records of persons not trained on, {unseen} wanted")
     return train, different.take(rest[:unseen]), len(records) - left
+
+
+def without_repeats(records: Records) -> Records:
+    """Return the records, the first of those that have the same features."""
+    same = replace(records, y=np.zeros_like(records.y))
+    _, first = np.unique(content_digests(same), axis=0, return_index=True)
+    return records.take(np.sort(first))
 
 
 def dense_network(shape: Sequence[int], hidden: Sequence[int], classes: int) -> Network:

@@ -1,0 +1,189 @@
+"""The rates of a study as a page of tables, and as two figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditkit.calibration.rates import Rate
+from auditkit.calibration.summary import (
+    LEAST_POWER,
+    MOST_FALSE_ALARMS,
+    MOST_FALSE_AUDITS,
+    Summary,
+)
+from auditkit.calibration.trials import FULL
+from auditkit.files import write_atomic
+from reports.chart_style import COLOURS, DASHES, MARKERS, SETTINGS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+POWER_FIGURE, ROC_FIGURE = "calibration-power.svg", "calibration-roc.svg"
+COLUMNS = 4  # of panels
+LEAST_RATE = 1e-3  # at which a false-alarm rate of 0 is drawn
+
+
+def tables(summary: Summary) -> str:
+    """Return the tables in Markdown."""
+    parts = [
+        _targets(summary),
+        _checks(summary),
+        _strengths(summary),
+        _variants(summary),
+        _methods(summary),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def draw(summary: Summary, folder: Path) -> list[Path]:
+    """Draw power against strength, and the curves of false alarms and power; return the files."""
+    return [
+        _panels(summary, folder / POWER_FIGURE, _power_panel, "Power against strength"),
+        _panels(summary, folder / ROC_FIGURE, _roc_panel, "Power against false alarms"),
+    ]
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"## {title}", "", f"| {' | '.join(head)} |", f"|{' --- |' * len(head)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def _targets(summary: Summary) -> str:
+    missed = [t for t in summary.targets() if not t.reached]
+    count = len(summary.targets())
+    text = (
+        f"Ends of 95 % intervals (Clopper-Pearson): false alarms at most {MOST_FALSE_ALARMS:.0%} "
+        f"of a check and {MOST_FALSE_AUDITS:.0%} of an audit, power at least {LEAST_POWER:.0%} at "
+        f"full strength. {count - len(missed)} of {count} are reached."
+    )
+    rows = [[t.what, t.rate.text()] for t in missed]
+    return f"{_table('Targets that are missed', ['target', 'measured'], rows)}\n\n{text}"
+
+
+def _checks(summary: Summary) -> str:
+    rows = []
+    for behaviour in summary.behaviours:
+        honest = summary.undecided(behaviour)
+        rows.append(
+            [
+                str(behaviour.number),
+                behaviour.name,
+                summary.false_alarms(behaviour).text(),
+                f"{_percent(honest['passed'])} / {_percent(honest['undecided'])}",
+                summary.power(behaviour).text(),
+                *(_short(summary.power(behaviour, data=name)) for name in summary.data),
+            ]
+        )
+    audits = summary.false_audits()
+    none = [""] * (2 + len(summary.data))
+    rows.append(["", "any of them, in one audit", audits.text(), *none])
+    head = [
+        *("#", "behaviour", "honest owners accused", "honest: passed / undecided"),
+        *("found at full strength", *summary.data),
+    ]
+    return _table("Each check", head, rows)
+
+
+def _strengths(summary: Summary) -> str:
+    strengths = sorted({s for b in summary.behaviours for s in summary.strengths(b)})
+    rows = [
+        [b.name, b.strength or "–", *(_short(summary.power(b, s)) for s in strengths)]
+        for b in summary.behaviours
+    ]
+    head = ["behaviour", "strength is", *(f"{s:g}" for s in strengths)]
+    return _table("Found, by strength", head, rows)
+
+
+def _variants(summary: Summary) -> str:
+    rows = [
+        [b.name, variant, *(_short(summary.power(b, FULL, name, variant)) for name in summary.data)]
+        for b in summary.behaviours
+        for variant in summary.variants(b)
+    ]
+    head = ["behaviour", "variant", *summary.data]
+    return _table("Found at full strength, by variant", head, rows)
+
+
+def _methods(summary: Summary) -> str:
+    methods = summary.of_methods()
+    if not methods:
+        return ""
+    shown = [b for b in summary.behaviours if any(rates[b.name].n for rates in methods.values())]
+    rows = [[method, *(_short(rates[b.name]) for b in shown)] for method, rates in methods.items()]
+    return _table(
+        "Owners who unlearned by a method that does not erase exactly, and say that it did",
+        ["method", *(b.name for b in shown)],
+        rows,
+    )
+
+
+def _short(found: Rate) -> str:
+    return f"{found.hits}/{found.n}" if found.n else "–"
+
+
+def _percent(found: Rate) -> str:
+    return f"{found.hits / found.n:.0%}" if found.n else "–"
+
+
+Panel = Callable[[Summary, Any, "Axes"], None]
+
+
+def _panels(summary: Summary, path: Path, panel: Panel, title: str) -> Path:
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    behaviours = summary.behaviours
+    height = -(-len(behaviours) // COLUMNS)
+    with matplotlib.rc_context(SETTINGS | {"font.size": 8, "xtick.labelsize": 8}):
+        figure, axes = plt.subplots(
+            height, COLUMNS, figsize=(2.4 * COLUMNS, 2.1 * height), squeeze=False,
+            sharey=True, layout="constrained",
+        )  # fmt: skip
+        for axis in axes.flat[len(behaviours) :]:
+            axis.set_axis_off()
+        for behaviour, axis in zip(behaviours, axes.flat, strict=False):
+            axis.set_title(f"{behaviour.number} {behaviour.name}", fontsize=9)
+            axis.set_ylim(-0.04, 1.04)
+            panel(summary, behaviour, axis)
+        figure.suptitle(title, fontsize=10)
+        part = path.with_suffix(".part.svg")
+        figure.savefig(part, metadata={"Date": None, "Title": title})
+        plt.close(figure)
+    write_atomic(path, part.read_bytes())
+    part.unlink()
+    return path
+
+
+def _power_panel(summary: Summary, behaviour: Any, axis: Axes) -> None:
+    strengths = summary.strengths(behaviour)
+    rates = [summary.power(behaviour, s) for s in strengths]
+    y = [r.hits / r.n if r.n else 0.0 for r in rates]
+    reach = [[v - r.interval[0] for v, r in zip(y, rates, strict=True)],
+             [r.interval[1] - v for v, r in zip(y, rates, strict=True)]]  # fmt: skip
+    axis.errorbar(strengths, y, yerr=reach, fmt="o-", color=COLOURS[0], capsize=3, ms=4)
+    axis.axhline(LEAST_POWER, color=COLOURS[2], lw=0.8, ls="--")
+    axis.set_xlim(0, 1.05)
+    axis.set_xlabel("strength")
+
+
+def _roc_panel(summary: Summary, behaviour: Any, axis: Axes) -> None:
+    for place, strength in enumerate(reversed(summary.strengths(behaviour))):
+        alarms, power = summary.curve(behaviour, strength)
+        if not len(alarms):
+            axis.text(0.5, 0.5, "no honest owner\nhas this check", ha="center", va="center",
+                      transform=axis.transAxes, fontsize=8)  # fmt: skip
+            return
+        axis.plot(
+            [max(a, LEAST_RATE) for a in alarms], power, color=COLOURS[place % 4],
+            ls=DASHES[place % 4], marker=MARKERS[place % 4], ms=3, lw=1, markevery=[0, -1],
+            label=f"{strength:g}",
+        )  # fmt: skip
+    axis.set_xscale("log")
+    axis.set_xlim(LEAST_RATE / 1.3, 1.3)
+    axis.axvline(MOST_FALSE_ALARMS, color=COLOURS[2], lw=0.8, ls="--")
+    axis.set_xlabel("false alarms")
+    axis.legend(fontsize=6, title="strength", title_fontsize=6, loc="lower right")

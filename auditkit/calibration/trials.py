@@ -1,0 +1,185 @@
+"""One world's trials: honest owners under every check, and cheats under the check for theirs.
+
+A trial is one owner before one auditor. It gives a row of plain values; a study is its rows.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from auditkit.audit.threat_checks import threat_checks
+from auditkit.calibration.evidence import gather
+from auditkit.calibration.owners import KINDS, settled
+from auditkit.calibration.worlds import World, make_world
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome, Severity
+from auditkit.threats.decide import P_REFUTE
+from auditkit.threats.interface import Behaviour, Owner
+from auditkit.threats.registry import BEHAVIOURS
+
+Row = dict[str, Any]
+
+FULL = 1.0
+LESS = (0.5, 0.25, 0.1)
+"""Strengths below the full one; a world tries one of them, in turn."""
+
+CERTAIN = 1e3
+"""The score of suspicion of a finding that rests on no p-value."""
+
+
+@dataclass(frozen=True)
+class Design:
+    """What is tried in every world.
+
+    honest: kinds of owners, of which a world has `each` (in turn); behaviours: names. `first` is
+    the seed of the first world of `worlds`, the same for every data set.
+    """
+
+    worlds: int
+    first: int
+    honest: tuple[str, ...]
+    each: int
+    behaviours: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "worlds": self.worlds,
+            "first_seed": self.first,
+            "honest": list(self.honest),
+            "honest_of_each_world": self.each,
+            "behaviours": list(self.behaviours),
+            "strengths": [FULL, *LESS],
+        }
+
+
+def run_world(data: str, records: Records, seed: int, design: Design) -> list[Row]:
+    """Return the rows of one world; its seed decides everything in it."""
+    with np.errstate(all="ignore"):
+        world = make_world(data, records, seed)
+        with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
+            return [*_honest(world, design, Path(folder)), *_dishonest(world, design, Path(folder))]
+
+
+def _honest(world: World, design: Design, folder: Path) -> Iterator[Row]:
+    start = (world.seed - design.first) * design.each
+    chosen = [design.honest[(start + i) % len(design.honest)] for i in range(design.each)]
+    for place, name in enumerate(chosen):
+        row = _row(world, name)
+        seed = settled(world.seed, 1, place)
+        try:
+            owner = KINDS[name].make(world, folder / f"honest-{place}", seed)
+        except ValueError as error:
+            yield {**row, "refused": str(error)}
+            continue
+        yield {**row, **_judged(world, owner, design.behaviours, seed)}
+
+
+def _dishonest(world: World, design: Design, folder: Path) -> Iterator[Row]:
+    honest: dict[str, Owner] = {}
+    for behaviour in BEHAVIOURS:
+        if behaviour.name not in design.behaviours:
+            continue
+        for kind, variants in _ways(world, behaviour):
+            if kind not in honest:
+                honest[kind] = KINDS[kind].make(world, folder / kind, settled(world.seed, 3))
+            less = LESS[world.generator(3, behaviour.number).integers(len(LESS))]
+            for strength in (FULL, less):
+                yield _cheat(world, behaviour, kind, variants, strength, honest[kind], folder)
+
+
+def _cheat(
+    world: World,
+    behaviour: Behaviour,
+    kind: str,
+    variants: Sequence[str],
+    strength: float,
+    honest: Owner,
+    folder: Path,
+) -> Row:
+    """Return the row of one who cheats by the first variant that can be had from this owner."""
+    row = _row(world, kind) | {"behaviour": behaviour.name, "strength": strength}
+    seed = settled(world.seed, 2, behaviour.number, round(1000 * strength))
+    why = ""
+    for place, variant in enumerate(variants):
+        out = folder / f"{behaviour.name}-{kind}-{strength}-{place}"
+        try:
+            cheat = behaviour.simulate(honest, out, seed=seed, strength=strength, variant=variant)
+        except ValueError as error:
+            why = str(error)
+            continue
+        return row | {"variant": variant} | _judged(world, cheat, (behaviour.name,), seed)
+    return {**row, "refused": why}
+
+
+def _ways(world: World, behaviour: Behaviour) -> list[tuple[str, Sequence[str]]]:
+    """Return which honest owner a cheat starts from, and its variants in random order.
+
+    One patch and one unlearned network, where the behaviour has variants of either.
+    """
+    generator = world.generator(2, behaviour.number)
+    specs = [name for name, kind in KINDS.items() if kind.patch]
+    spec = specs[int(generator.integers(len(specs)))]
+    ways = ((spec, behaviour.variants), ("retrain", behaviour.model_variants))
+    return [
+        (kind, [variants[i] for i in generator.permutation(len(variants))])
+        for kind, variants in ways
+        if variants
+    ]
+
+
+def _row(world: World, owner: str) -> Row:
+    return {
+        "data": world.data,
+        "world": world.seed,
+        "owner": owner,
+        "behaviour": None,
+        "variant": None,
+        "strength": None,
+    }
+
+
+def _judged(world: World, owner: Owner, names: Sequence[str], seed: int) -> Row:
+    evidence = gather(world, owner, names, settled(seed, 4))
+    checks = threat_checks(owner.submission, evidence, names, settled(seed, 5))
+    return {
+        "reference": evidence.references.kind.value,
+        "checks": {check.id: figures(check) for check in checks},
+    }
+
+
+def figures(check: CheckResult) -> Mapping[str, Any]:
+    """Return what a study keeps of a check."""
+    return {
+        "outcome": check.outcome.value,
+        "severity": check.severity.value,
+        "score": suspicion(check),
+        "n": check.n,
+        "reason": check.reason if accuses(check) else "",
+    }
+
+
+def accuses(check: CheckResult) -> bool:
+    """Whether a check says that the owner is dishonest; a limitation does not."""
+    return check.outcome is Outcome.FAIL and check.severity is Severity.FAILURE
+
+
+def suspicion(check: CheckResult) -> float | None:
+    """Return a score that is higher the more a check speaks against the owner; None if not run.
+
+    The order of -log10 p where a verdict rests on a p-value; else what is certain is above all, and
+    what is refuted below all.
+    """
+    if check.outcome is Outcome.NOT_RUN:
+        return None
+    if P_REFUTE in check.evidence:
+        return float(-np.log10(max(check.evidence[P_REFUTE], 1e-300)))
+    if accuses(check):
+        return CERTAIN
+    return -1.0 if check.outcome is Outcome.PASS else 0.0

@@ -1,0 +1,110 @@
+"""Worlds to calibrate in: a trained network, a request, and what its auditor holds.
+
+The error rates of checks are those of owners by the hundred. One world is one draw of records,
+network and request from a data set; honest and dishonest owners of that network follow from it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditkit.network.graph import Network
+from auditkit.records import Records
+from auditkit.threats.references import ReferenceKind, References
+from auditkit.unlearning.history import UpdateLog
+from auditkit.unlearning.logged import train_logged
+from auditkit.unlearning.scenario_files import dense_network, without_repeats
+from auditkit.unlearning.training import PRACTICE, Recipe, train_from_scratch
+
+WIDE = 200  # features from which one wide layer serves better than two narrow ones
+NARROW_LAYERS, WIDE_LAYERS = (96, 48), (256,)
+MOST_TRAINED = 2000  # records of a world, so that hundreds of worlds take an hour
+FORGOTTEN = 0.08  # of the training records
+REFERENCES = 3  # that the auditor retrains
+DRAWS = 20  # of a request, until one empties no label
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """One network with a request of random training records.
+
+    `retain` and `forget` are what it was trained on, `given` unseen records of the owner's,
+    `unseen` those of the auditor's, `references` networks that the auditor trained without the
+    forgotten records, `history` the update log of training.
+    """
+
+    data: str
+    seed: int
+    network: Network
+    forget: Records
+    retain: Records
+    given: Records
+    unseen: Records
+    recipe: Recipe
+    history: UpdateLog
+    references: References
+
+    @property
+    def train(self) -> Records:
+        """What the network was trained on."""
+        x = np.concatenate([self.forget.x, self.retain.x])
+        return Records(x, np.concatenate([self.forget.y, self.retain.y]))
+
+    def generator(self, *purpose: int) -> np.random.Generator:
+        """Return a generator for one purpose in this world."""
+        return np.random.default_rng([self.seed, 71, *purpose])
+
+
+def make_world(data: str, records: Records, seed: int) -> World:
+    """Return the world of a seed: half of the records are trained on, a quarter each is unseen.
+
+    ValueError when the records are too few for a request in every class.
+    """
+    generator = np.random.default_rng([seed, 71])
+    records = without_repeats(records)  # an unseen record that was also trained on would be none
+    order = generator.permutation(len(records))
+    trained = min(len(records) // 2, MOST_TRAINED)
+    rest = min((len(records) - trained) // 2, trained)
+    rows, given, unseen = np.split(order[: trained + 2 * rest], [trained, trained + rest])
+    forgotten = _request(records.y[rows], round(FORGOTTEN * trained), generator)
+    train = records.take(rows)
+    architecture = dense_network(records.x.shape[1:], layers(records.x), int(records.y.max()) + 1)
+    chosen = np.zeros(trained, dtype=bool)
+    chosen[forgotten] = True
+    network, history = train_logged(architecture, train, PRACTICE, seed)
+    retain = train.take(~chosen)
+    starts = generator.integers(1 << 31, size=REFERENCES).tolist()
+    networks = tuple(train_from_scratch(network, retain, PRACTICE, start) for start in starts)
+    return World(
+        data,
+        seed,
+        network,
+        train.take(chosen),
+        retain,
+        records.take(given),
+        records.take(unseen),
+        PRACTICE,
+        history,
+        References(ReferenceKind.RETRAINED, networks),
+    )
+
+
+def layers(x: NDArray[Any]) -> tuple[int, ...]:
+    """Return the units of each hidden layer for records [N, ...]."""
+    return WIDE_LAYERS if x[0].size >= WIDE else NARROW_LAYERS
+
+
+def _request(y: NDArray[np.int64], count: int, generator: np.random.Generator) -> NDArray[np.int64]:
+    """Return `count` rows, drawn at random until none of the labels is emptied by them.
+
+    Nothing else may tell them from unseen records: that is what tests of exchangeability rest on.
+    """
+    for _ in range(DRAWS):
+        rows = generator.permutation(len(y))[:count]
+        if count > 0 and not set(y.tolist()) - set(np.delete(y, rows).tolist()):
+            return rows
+    raise ValueError(f"{len(y)} training records have no request of {count} that leaves all labels")

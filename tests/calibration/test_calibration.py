@@ -1,0 +1,183 @@
+"""The error rates of the checks: counted rightly, resumed rightly, and the same every time."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from auditkit.calibration import study as studies
+from auditkit.calibration.evidence import gather
+from auditkit.calibration.owners import KINDS
+from auditkit.calibration.page import draw, tables
+from auditkit.calibration.rates import Rate, roc
+from auditkit.calibration.study import ROWS, Study, read_study, run_study
+from auditkit.calibration.summary import Summary
+from auditkit.calibration.trials import CERTAIN, Design, Row, run_world, suspicion
+from auditkit.calibration.worlds import World, make_world
+from auditkit.errors import UsageError
+from auditkit.records import Records, read_records
+from auditkit.results import CheckResult, Outcome, not_run
+from auditkit.threats.registry import BEHAVIOURS
+
+DESIGN = Design(2, 0, ("patch-redirect", "retrain"), 2, ("neglecting", "strippable"))
+
+
+@pytest.fixture(scope="module")
+def records() -> Records:
+    return read_records("digits").take(np.arange(900))
+
+
+@pytest.fixture(scope="module")
+def world(records: Records) -> World:
+    return make_world("digits", records, 3)
+
+
+def row(outcome: str = "pass", **more: Any) -> Row:
+    severity = more.pop("severity", "failure")
+    check = {"outcome": outcome, "severity": severity, "score": 0.0, "n": 1, "reason": "so"}
+    names = {"data": "d", "world": 0, "owner": "patch-redirect", "behaviour": None}
+    return {**names, "variant": None, "strength": None, "checks": {"threats.lazy": check}} | more
+
+
+def summary(*rows: Row) -> Summary:
+    header = {"design": {"behaviours": ["lazy"]}, "data": {"d": "", "e": ""}}
+    return Summary(Study(header, rows))
+
+
+LAZY = next(b for b in BEHAVIOURS if b.name == "lazy")
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 400), (3, 400), (75, 75), (1, 1)])
+def test_intervals_are_those_of_clopper_and_pearson(hits: int, n: int) -> None:
+    expected = proportion_confint(hits, n, method="beta")
+    assert Rate(hits, n).interval == pytest.approx(expected)
+    assert Rate(0, 0).interval == (0.0, 1.0)
+
+
+def test_the_curve_is_that_of_all_thresholds() -> None:
+    alarms, power = roc([3.0, 2.0, 1.0], [1.0, 0.0, 0.0, 0.0])
+    points = set(zip(alarms.tolist(), power.tolist(), strict=True))
+    assert {(0.0, 0.0), (0.25, 1.0), (1.0, 1.0)} <= points
+    assert np.interp(0.0, [0.0], [max(p for a, p in points if a == 0.0)]) == pytest.approx(2 / 3)
+    assert not len(roc([], [1.0])[0])
+
+
+def test_an_accusation_is_a_failure_and_nothing_else_is() -> None:
+    found = summary(
+        row("fail"), row("fail", severity="limitation"), row("inconclusive"), row("not_run"), row()
+    )
+    assert found.false_alarms(LAZY) == Rate(1, 4), "what did not run is not counted"
+    assert found.false_audits() == Rate(1, 5)
+    assert found.undecided(LAZY)["undecided"] == Rate(1, 4)
+    assert len(found.alarms_said()) == 1
+
+
+def test_owners_whose_method_does_not_erase_are_kept_apart() -> None:
+    found = summary(row("fail", owner="scrub"), row(owner="retrain"))
+    assert found.false_alarms(LAZY) == Rate(0, 1)
+    assert found.of_methods() == {"scrub": {"lazy": Rate(1, 1)}}
+
+
+def test_power_counts_only_the_check_for_the_cheat_that_was_tried() -> None:
+    cheat = {"behaviour": "lazy", "variant": "v", "strength": 1.0}
+    found = summary(
+        row("fail", **cheat), row("not_run", **cheat), row("inconclusive", **cheat, data="e"),
+        row("fail", **{**cheat, "strength": 0.5}), row("fail", **{**cheat, "behaviour": "other"}),
+        {**row(**cheat), "refused": "no such cheat"},
+    )  # fmt: skip
+    assert found.power(LAZY) == Rate(1, 3), "a check that does not run finds nothing"
+    assert found.power(LAZY, 0.5) == Rate(1, 1)
+    assert found.power(LAZY, data="e") == Rate(0, 1)
+    assert not found.honest and len(found.refused) == 1
+
+
+def test_targets_are_judged_by_the_ends_of_the_intervals() -> None:
+    cheat = {"behaviour": "lazy", "variant": "v", "strength": 1.0}
+    many = [row() for _ in range(368)] + [row("fail", **cheat) for _ in range(72)]
+    assert all(t.reached for t in summary(*many).targets())
+    fewer = [row() for _ in range(367)] + [row("fail", **cheat) for _ in range(71)]
+    reached = {t.what: t.reached for t in summary(*fewer).targets()}
+    assert reached["false alarms of an audit"]
+    assert not reached["false alarms of lazy"] and not reached["power of lazy"]
+
+
+def test_suspicion_follows_p_values_and_what_is_certain_is_above_them() -> None:
+    check = CheckResult("threats.lazy", "t", Outcome.FAIL, "r")
+    tested = CheckResult("threats.lazy", "t", Outcome.PASS, "r", evidence={"p_refute": 1e-4})
+    assert suspicion(check) == CERTAIN
+    assert suspicion(tested) == pytest.approx(4.0)
+    assert suspicion(not_run("threats.lazy", "t", "r")) is None
+
+
+def test_a_request_is_a_random_draw_of_what_was_trained_on(world: World, records: Records) -> None:
+    assert len(world.train) == 450 and len(world.forget) == 36
+    parts = (world.forget, world.retain, world.given, world.unseen)
+    rows = [r.tobytes() for part in parts for r in part.x]
+    assert len(rows) == len(set(rows)), "no record is in two parts"
+    assert set(world.retain.y.tolist()) == set(records.y.tolist())
+    with pytest.raises(ValueError, match="no request"):
+        make_world("digits", records.take(np.arange(8)), 0)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_owner_can_be_had(name: str, world: World, tmp_path: Path) -> None:
+    owner = KINDS[name].make(world, tmp_path / "s", 5)
+    assert ("patch" if KINDS[name].patch else "model") == owner.submission.KIND
+    assert owner.submission.assertion == ("redirected" if KINDS[name].patch else "erased")
+    found = gather(world, owner, (), 0)
+    assert found.forget is not None and len(found.forget) == len(world.forget)
+    if name == "sisa":
+        assert not found.references.networks, "another original than the world's"
+
+
+def test_a_world_gives_the_same_rows_every_time(records: Records) -> None:
+    one, two = (run_world("digits", records, 0, DESIGN) for _ in range(2))
+    assert json.dumps(one) == json.dumps(two)
+    assert {r["owner"] for r in one if r["behaviour"] is None} == set(DESIGN.honest)
+    full = [r for r in one if r["strength"] == 1.0 and r["behaviour"] == "strippable"]
+    assert full and all("refused" in r or set(r["checks"]) == {"threats.strippable"} for r in full)
+
+
+def test_a_study_that_was_killed_goes_on_to_the_same_bytes(
+    records: Records, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = {"digits": records}
+    run_study(data, DESIGN, tmp_path / "whole", jobs=2)
+
+    def dies(name: str, given: Records, seed: int, design: Design) -> list[Row]:
+        if seed == 1:
+            raise KeyboardInterrupt
+        return run_world(name, given, seed, design)
+
+    monkeypatch.setattr(studies, "run_world", dies)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(data, DESIGN, tmp_path / "killed")
+    assert {r["world"] for r in read_study(tmp_path / "killed" / ROWS).rows} == {0}
+    again: list[int] = []
+
+    def counts(name: str, given: Records, seed: int, design: Design) -> list[Row]:
+        again.append(seed)
+        return run_world(name, given, seed, design)
+
+    monkeypatch.setattr(studies, "run_world", counts)
+    run_study(data, DESIGN, tmp_path / "killed")
+    assert again == [1]
+    texts = [(tmp_path / name / ROWS).read_bytes() for name in ("whole", "killed")]
+    assert texts[0] == texts[1]
+    with pytest.raises(UsageError, match="design"):
+        run_study(data, Design(2, 7, *list(vars(DESIGN).values())[2:]), tmp_path / "killed")
+    found = Summary(read_study(tmp_path / "whole" / ROWS))
+    assert "strippable" in tables(found)
+    one, two = ([p.read_bytes() for p in draw(found, tmp_path / "whole")] for _ in range(2))
+    assert one == two
+
+
+def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text('{"schema": "other"}\n')
+    with pytest.raises(UsageError, match="rows of a calibration"):
+        read_study(tmp_path / ROWS)

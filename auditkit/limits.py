@@ -19,6 +19,8 @@ TENSORS_BYTES: Final = 512 * MIB
 """patch.safetensors and proofs.safetensors: patterns and multipliers, one set a record."""
 HISTORY_BYTES: Final = GIB
 """What training left behind: a vector of all weights for each batch, or each shard and slice."""
+TRAINING_LOG_BYTES: Final = GIB
+"""A log of training: some vectors of all weights a checkpoint, a number a record and epoch."""
 JSON_BYTES: Final = 64 * MIB
 """certificate.json, model.json and the other documents: a few kilobytes a record."""
 RECORDS_BYTES: Final = GIB
@@ -53,6 +55,12 @@ PROTOBUF_FIELDS: Final = 20_000_000
 # Records.
 RECORDS: Final = 5_000_000
 """Rows in one file of records."""
+TRAINING_STEPS: Final = 1_000_000
+"""Steps of a logged training; each may have to be replayed."""
+CHECKPOINTS: Final = 10_000
+"""Checkpoints of a logged training; twenty are usual."""
+CANARIES: Final = 100_000
+"""Records in a file of canaries; every one of them is asked about."""
 REQUESTS: Final = 10_000
 """Deletion requests in one certificate; the patch of each is derived by itself."""
 FEATURES: Final = 1 << 24

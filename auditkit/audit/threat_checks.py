@@ -11,8 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from attacks.statistics.multiple import holm
-from auditkit.certificate.submission import Submission, TamperError, read_submission
+from auditkit.certificate.submission import (
+    Submission,
+    TamperError,
+    UnlearnedSubmission,
+    read_submission,
+)
 from auditkit.certificate.verify import own_records
+from auditkit.errors import callers_own
 from auditkit.results import CheckResult, Outcome, Result, not_run
 from auditkit.threats import invalid_certificate
 from auditkit.threats.assertion import asserted
@@ -20,6 +26,8 @@ from auditkit.threats.decide import P_REFUTE, REFUTE
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour
 from auditkit.threats.registry import chosen, run_on
+from auditkit.unlearning.canaries import Canaries, read_canaries
+from auditkit.unlearning.training_log import TrainingLog, read_training_log
 
 
 def threat_checks(
@@ -54,6 +62,10 @@ def run_threats(
     holdout: Path | None,
     retain: Path | None,
     forget: Path | None = None,
+    train: Path | None = None,
+    canaries: Path | None = None,
+    training_log: Path | None = None,
+    order_seed: int | None = None,
     names: Sequence[str],
     seed: int,
 ) -> Result:
@@ -72,10 +84,35 @@ def run_threats(
         forget=own_records(forget, submission),
         retain=own_records(retain, submission),
         holdout=own_records(holdout, submission),
+        train=own_records(train, submission),
+        canaries=own_canaries(canaries, submission),
+        training=owners_log(training_log, submission),
+        order_seed=order_seed,
     )
     checks = threat_checks(submission, evidence, names, seed)
     details = {"assertion": asserted(submission, evidence), "needs": _needs(behaviours)}
     return Result(tuple(checks), details)
+
+
+def own_canaries(path: Path | None, submission: Submission) -> Canaries | None:
+    """Return the auditor's canaries for this submission's network; UsageError when they are bad."""
+    if path is None:
+        return None
+    domain = submission.domain
+    with callers_own():
+        return read_canaries(
+            path,
+            input_shape=submission.network.input_shape,
+            classes=submission.network.classes,
+            domain=(domain.lower, domain.upper),
+        )
+
+
+def owners_log(path: Path | None, submission: Submission) -> TrainingLog | None:
+    """Return the owner's log of training; EvidenceError when it is bad. A patch has none."""
+    if path is None or not isinstance(submission, UnlearnedSubmission):
+        return None
+    return read_training_log(path, submission.unlearned)
 
 
 def _needs(behaviours: Sequence[Behaviour]) -> dict[str, list[str]]:

@@ -52,6 +52,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="the class to forget, or that the trigger brings about (default drawn)",
     )
+    group.add_argument(
+        "--canaries",
+        type=count,
+        default=0,
+        metavar="N",
+        help="place 2 N canaries in the training records and the request, N of them unannounced, "
+        "and write canaries.npz for the auditor (20 are enough to decide; default 0)",
+    )
     group = parser.add_argument_group("training")
     group.add_argument(
         "--trained", type=count, metavar="N", help="records (default half, at most 4000)"
@@ -108,6 +116,7 @@ def _setup(args: argparse.Namespace) -> Setup:
         recipe=recipe_of(args),
         domain=domain_of(args),
         seed=seed_of(args),
+        canaries=args.canaries,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from auditkit.cli.common import add_records, seed_of
+from auditkit.cli.common import add_records, seed, seed_of
 from auditkit.cli.output import show_result
 
 DESCRIPTION = """\
@@ -19,6 +19,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_records(parser, "holdout", "records that the model never saw", required=True)
     add_records(parser, "retain", "records that it was trained on and keeps")
     add_records(parser, "forget", "the request as you know it; without it, the owner's list")
+    add_records(parser, "train", "all records that the original was trained on")
+    add_records(parser, "canaries", "canaries.npz, committed to before training")
+    parser.add_argument(
+        "--training-log", type=Path, metavar="FILE", help="the owner's log of a retraining"
+    )
+    parser.add_argument(
+        "--order-seed", type=seed, metavar="N", help="that you gave for its order beforehand"
+    )
     parser.add_argument("--behaviour", nargs="+", metavar="NAME", help="which (default: all)")
 
 
@@ -30,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
         holdout=args.holdout,
         retain=args.retain,
         forget=args.forget,
+        train=args.train,
+        canaries=args.canaries,
+        training_log=args.training_log,
+        order_seed=args.order_seed,
         names=args.behaviour or [],
         seed=seed_of(args),
     )

@@ -12,6 +12,7 @@ from auditkit.cli.common import (
     domain_of,
     read_own_network,
     read_own_records,
+    seed,
     seed_of,
 )
 from auditkit.cli.output import show_lines
@@ -70,6 +71,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what training left behind, for amnesiac and sisa (auditkit scenario writes it)",
     )
     group = parser.add_argument_group("what is said, and what is handed over")
+    group.add_argument(
+        "--log",
+        type=Path,
+        metavar="FILE.safetensors",
+        help="of retrain: write the log of training here, for the auditor alone",
+    )
+    group.add_argument(
+        "--order-seed",
+        type=seed,
+        metavar="N",
+        help="of retrain with --log: the seed that the auditor gave for the order of the records",
+    )
     group.add_argument(
         "--assertion",
         choices=("redirected", "erased"),
@@ -140,6 +153,8 @@ def _made(args: argparse.Namespace, progress: Progress) -> Made:
                 args.assertion,
                 withhold_to=args.withhold_to,
                 replace=args.replace,
+                log_to=args.log,
+                order_seed=args.order_seed,
             ),
             progress=progress,
         )

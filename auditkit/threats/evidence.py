@@ -12,6 +12,8 @@ from auditkit.certificate.submission import Submission
 from auditkit.records import Records
 from auditkit.results import Result
 from auditkit.threats.references import References
+from auditkit.unlearning.canaries import Canaries
+from auditkit.unlearning.training_log import TrainingLog
 
 WITHHELD = "the forgotten records are withheld: give them with --forget"
 
@@ -22,7 +24,10 @@ class Evidence:
 
     `forget` is authoritative over the owner's list. `verification` is the result of verifying the
     same submission, `references` what the delivered network is compared with, `assertion` the
-    auditor's reading of what the owner asserts, in place of the certificate's.
+    auditor's reading of what the owner asserts, in place of the certificate's. `train` are all
+    records that the original was trained on, `training` is the owner's log of the delivered
+    network's training, `order_seed` the seed that the auditor gave for it beforehand. `canaries`
+    were committed to before the original was trained.
     """
 
     forget: Records | None = None
@@ -31,6 +36,10 @@ class Evidence:
     verification: Result | None = None
     references: References = field(default_factory=References)
     assertion: str | None = None
+    train: Records | None = None
+    training: TrainingLog | None = None
+    order_seed: int | None = None
+    canaries: Canaries | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,3 +96,8 @@ def _rows(records: Records) -> NDArray[np.bytes_]:
     # a last byte that is not 0, because numpy drops trailing zeros of bytes
     full = np.concatenate([both, np.ones((len(both), 1), np.uint8)], axis=1)
     return np.ascontiguousarray(full).view(f"S{full.shape[1]}").reshape(-1)
+
+
+def are_in(records: Records, others: Records) -> NDArray[np.bool_]:
+    """Return [N]: which records are among others, features and label."""
+    return np.isin(_rows(records), _rows(others))

@@ -14,7 +14,9 @@ from auditkit.certificate.submission import PatchSubmission, Submission, Unlearn
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.evidence import Evidence
+from auditkit.unlearning.canaries import Canaries
 from auditkit.unlearning.training import Recipe
+from auditkit.unlearning.training_log import TrainingLog
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,13 +24,17 @@ class Owner:
     """An owner as a simulation sees one: what is handed over, and what is kept besides.
 
     `retain` and `unseen` are training records that stay and records that the network never saw,
-    `recipe` how networks are trained here.
+    `recipe` how networks are trained here. `training` is the log of the delivered network's
+    training, `canaries` what was placed in the training records, of which an owner who cheats
+    knows the announced ones.
     """
 
     submission: Submission
     retain: Records | None = None
     unseen: Records | None = None
     recipe: Recipe | None = None
+    training: TrainingLog | None = None
+    canaries: Canaries | None = None
 
     @property
     def others(self) -> Records | None:

@@ -16,7 +16,10 @@ from auditkit.certificate.submission import (
 from auditkit.errors import UsageError
 from auditkit.results import CheckResult, not_run
 from auditkit.threats import (
+    canary_only,
     deceiving,
+    forged_log,
+    guided_retraining,
     invalid_certificate,
     lazy,
     neglecting,
@@ -33,6 +36,9 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     deceiving.BEHAVIOUR,
     strippable.BEHAVIOUR,
     invalid_certificate.BEHAVIOUR,
+    canary_only.BEHAVIOUR,
+    forged_log.BEHAVIOUR,
+    guided_retraining.BEHAVIOUR,
     smuggled_gate.BEHAVIOUR,
     patch_bait.BEHAVIOUR,
 )

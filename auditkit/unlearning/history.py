@@ -204,21 +204,29 @@ def _plan_from(tensors: Tensors, how: str, what: str) -> Plan:
         no()
     if type(largest) not in (int, float) or largest <= 0 or not _SEED.fullmatch(str(seed)):
         no()
-    if set(recipe) != {f.name for f in fields(Recipe)}:
-        no()
-    for field in fields(Recipe):
-        kind, value = type(getattr(Recipe(), field.name)), recipe[field.name]
-        # canonical JSON writes 1.0 as 1
-        if kind is float and type(value) is int:
-            recipe[field.name] = float(value)
-        elif type(value) is not kind:
-            no()
-    try:
-        made = Recipe(**recipe)
-    except ValueError:
+    made = recipe_from(recipe)
+    if made is None:
         no()
     parts = (tensors[name] for name in ("records", "count", "shard", "slice"))
     return Plan(*sizes, made, int(seed), float(largest), *parts)
+
+
+def recipe_from(words: dict[str, Any]) -> Recipe | None:
+    """Return the recipe that JSON values describe, all fields and no others; None otherwise."""
+    if set(words) != {f.name for f in fields(Recipe)}:
+        return None
+    values = dict(words)
+    for field in fields(Recipe):
+        kind, value = type(getattr(Recipe(), field.name)), words[field.name]
+        # canonical JSON writes 1.0 as 1
+        if kind is float and type(value) is int:
+            values[field.name] = float(value)
+        elif type(value) is not kind:
+            return None
+    try:
+        return Recipe(**values)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _names(tensors: Tensors, wanted: set[str], what: str) -> None:

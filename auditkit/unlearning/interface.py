@@ -23,10 +23,12 @@ from auditkit.unlearning.trainable import Diverged, Passes
 if TYPE_CHECKING:
     from auditkit.patch.generate import Made as MadePatch
     from auditkit.unlearning.history import History
+    from auditkit.unlearning.training_log import TrainingLog
 
 __all__ = [
     "Diverged",
     "Guarantee",
+    "Logging",
     "Method",
     "Progress",
     "Refused",
@@ -52,13 +54,21 @@ class Refused(ValueError):
     """A method cannot be had from what was given; the message says what is missing or wrong."""
 
 
+@dataclass(frozen=True)
+class Logging:
+    """That training is to be logged: under which record key, and the auditor's order if given."""
+
+    key: bytes
+    order_seed: int | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Task:
     """One deletion request as a method sees it; parts that a method does not need may be None.
 
     retain: training records that stay; holdout: records that the network never saw, of a third
     party perhaps; history: what training left behind, for methods that use it. `passes` counts
-    what the method does, `progress` is told (done, total) steps.
+    what the method does, `progress` is told (done, total) steps; with `logging`, training is.
     """
 
     network: Network
@@ -70,6 +80,7 @@ class Task:
     history: History | None = None
     progress: Progress | None = None
     passes: Passes = field(default_factory=Passes)
+    logging: Logging | None = None
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -110,7 +121,7 @@ class Unlearned:
     """What a method returns: the new network, or a patch on the old one.
 
     `shortfall` says by what a method missed its own goal, empty when it reached it; `notes` are
-    figures of the run for the record, by name.
+    figures of the run for the record, by name; `log` what was logged of training.
     """
 
     network: Network | None
@@ -118,6 +129,7 @@ class Unlearned:
     guarantee: Guarantee | None = None
     shortfall: str = ""
     notes: Mapping[str, Any] = field(default_factory=dict)
+    log: TrainingLog | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -36,6 +36,7 @@ from auditkit.unlearning import (
 )
 from auditkit.unlearning.interface import (
     Diverged,
+    Logging,
     Method,
     Progress,
     Refused,
@@ -80,11 +81,13 @@ def unlearn(
     seed: int = 0,
     history: History | None = None,
     progress: Progress | None = None,
+    logging: Logging | None = None,
 ) -> UnlearnedModel:
     """Make a network forget records by the named method.
 
     `retain` are training records that stay, `holdout` records that it never saw. `scenario` is
-    worked out from labels when None (`scenario_of`); `settings` change the method's defaults.
+    worked out from labels when None (`scenario_of`); `settings` change the method's defaults;
+    with `logging`, what comes back has the log of training.
     Raises Refused when the method does not claim the scenario, lacks what it needs, or the records
     contradict each other; Diverged when it left the numbers, or the network as it was.
     """
@@ -92,7 +95,9 @@ def unlearn(
     kind = scenario_of(forget, retain) if scenario is None else Scenario(scenario)
     chosen = method.settings(kind, settings)
     refuse(method, kind, network, forget, retain, holdout, history)
-    task = Task(network, forget, retain, holdout, kind, seed, history, progress)
+    if logging is not None and method is not retrain.METHOD:
+        raise Refused(f"only retrain trains from random weights and logs it, not {name}")
+    task = Task(network, forget, retain, holdout, kind, seed, history, progress, logging=logging)
     begun = time.perf_counter()
     try:
         with np.errstate(all="ignore"), one_thread():

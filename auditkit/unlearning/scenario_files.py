@@ -22,6 +22,14 @@ from auditkit.network.write_onnx import network_to_onnx
 from auditkit.records import Records, write_records
 from auditkit.results import plain
 from auditkit.unlearning.backdoor import success
+from auditkit.unlearning.canaries import (
+    PLACED,
+    REACTIONS,
+    Canaries,
+    Role,
+    make_canaries,
+    write_canaries,
+)
 from auditkit.unlearning.history import (
     ShardCheckpoints,
     UpdateLog,
@@ -37,6 +45,7 @@ from auditkit.unlearning.training import PRACTICE, Recipe, train_from_scratch
 MOST_TRAINED, MOST_UNSEEN = 4000, 2000  # unless said
 SHARDS, SLICES = 5, 3
 HIDDEN = (96, 48)
+POOL = 4  # one in so many unseen records may be made into canaries
 QUICK_ATTACKS = ("loss", "margin", "modified-entropy", "entropy", "confidence")
 
 Stage = Callable[[str], None]
@@ -47,7 +56,7 @@ class Setup:
     """How a request is made and its network trained; counts that are None follow from the data.
 
     size, label: as for `make_request`; trained, unseen: how many records for either; hidden: units
-    of each hidden layer; domain: lowest and highest value of a feature.
+    of each hidden layer; domain: lowest and highest value of a feature; canaries: of each role.
     """
 
     size: int | None = None
@@ -58,6 +67,7 @@ class Setup:
     recipe: Recipe = PRACTICE
     domain: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
+    canaries: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,7 @@ class Written:
     """What was written: counts of records, and shares answered rightly by model and group.
 
     trigger: the share of challenges that get the trigger's label, by model; None without a trigger.
+    canaries: the SHA-256 of canaries.npz; None without canaries.
     """
 
     out: Path
@@ -74,6 +85,7 @@ class Written:
     accuracy: dict[str, dict[str, float]]
     trigger: dict[str, float] | None = None
     label: int | None = None
+    canaries: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -103,6 +115,9 @@ class Written:
         if self.trigger is not None:
             said = ", ".join(f"{share:.1%} {words[name]}" for name, share in self.trigger.items())
             lines.append(f"unseen records with the trigger get its label: {said}")
+        if self.canaries is not None:
+            lines.append(f"canaries, for the auditor alone: {self.out}/canaries.npz")
+            lines.append(f"its SHA-256, to be published before training: {self.canaries}")
         lines.append(f"the plan of an audit of {self.out}/submission: {self.out}/audit.toml")
         return lines
 
@@ -138,10 +153,15 @@ def write_scenario(
         seed=setup.seed, size=setup.size, label=setup.label, domain=setup.domain,
     )  # fmt: skip
     classes = int(records.y.max()) + 1
+    canaries = None
+    if setup.canaries:
+        request, canaries = plant(request, classes, setup)
     with directory_atomic(out, replace=overwrite) as folder:
         made = _train(request, classes, setup, progress, stage)
         _write(folder, request, made)
         write_atomic(folder / "audit.toml", plan_text(request, setup).encode())
+        if canaries is not None:
+            write_canaries(folder / "canaries.npz", canaries)
     models = {"model": made.model, "reference-model": made.reference, "sisa": made.shards}
     groups = {"forgotten": request.forget, "retained": request.retain, "unseen": request.holdout}
     return Written(
@@ -166,7 +186,36 @@ def write_scenario(
             for name, network in models.items()
         },
         int(request.forget.y[0]) if kind in ("class", "backdoor") else None,
+        None if canaries is None else canaries.commitment,
     )
+
+
+def plant(request: Request, classes: int, setup: Setup) -> tuple[Request, Canaries]:
+    """Place canaries in the training records and in the request; a few unseen records are used up.
+
+    Refused where records have an id or a subject, which canaries would not, or are too few.
+    """
+    if request.train.id is not None or request.train.subject is not None:
+        raise Refused("canaries have neither id nor subject, and these records do")
+    order = np.random.default_rng([setup.seed, 52]).permutation(len(request.holdout))
+    cut = max(len(order) // POOL, PLACED + REACTIONS)
+    pool, unseen = np.sort(order[:cut]), np.sort(order[cut:])
+    if not len(unseen):
+        raise Refused(f"{len(order)} unseen records are too few to make canaries of")
+    try:
+        canaries = make_canaries(
+            request.holdout.take(pool), setup.canaries, classes,
+            seed=setup.seed, domain=setup.domain,
+        )  # fmt: skip
+    except ValueError as error:
+        raise Refused(str(error)) from None
+    placed = canaries.placed(Role.ANNOUNCED, Role.UNANNOUNCED)
+    x, y = (np.concatenate([getattr(request.train, k), getattr(placed, k)]) for k in ("x", "y"))
+    chosen = np.concatenate([request.chosen, np.ones(len(placed), dtype=bool)])
+    mixed = np.random.default_rng([setup.seed, 53]).permutation(len(y))
+    train = replace(request.train, x=x, y=y).take(mixed)
+    made = replace(request, train=train, chosen=chosen[mixed], holdout=request.holdout.take(unseen))
+    return made, canaries
 
 
 def split(records: Records, setup: Setup) -> tuple[Records, Records, int]:

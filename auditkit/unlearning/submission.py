@@ -22,8 +22,16 @@ from auditkit.patch.settings import Domain
 from auditkit.records import Records, write_records
 from auditkit.results import plain
 from auditkit.unlearning import prune
-from auditkit.unlearning.interface import Progress, Scenario, Task, UnlearnedModel
+from auditkit.unlearning.interface import (
+    Logging,
+    Progress,
+    Refused,
+    Scenario,
+    Task,
+    UnlearnedModel,
+)
 from auditkit.unlearning.registry import refuse, scenario_of, unlearn
+from auditkit.unlearning.training_log import write_training_log
 
 if TYPE_CHECKING:
     from auditkit.unlearning.history import History
@@ -87,7 +95,8 @@ class Handover:
     """What is said of a submission, and what of it is handed over.
 
     `assertion` is "erased" when None, "redirected" of a patch. With `withhold_to` the forgotten
-    records and their key are written there and not into the submission.
+    records and their key are written there and not into the submission, with `log_to` the log of
+    training, in the order of `order_seed` where the auditor gave one.
     """
 
     domain: Domain = dataclasses.field(default_factory=Domain)
@@ -96,6 +105,8 @@ class Handover:
     model_files: Mapping[str, bytes] | None = None
     withhold_to: Path | None = None
     replace: bool = False
+    log_to: Path | None = None
+    order_seed: int | None = None
 
 
 def unlearn_to(
@@ -120,17 +131,19 @@ def unlearn_to(
     """
     handover = handover or Handover()
     if name == prune.METHOD.name:
+        if handover.log_to or handover.order_seed is not None:
+            raise Refused("a patch is not trained: there is no log to write")
         domain = handover.domain
         changes = {"lower": domain.lower, "upper": domain.upper, **(settings or {})}
         kind = scenario_of(forget, retain) if scenario is None else Scenario(scenario)
         task = Task(network, forget, retain, holdout, kind, seed)
         return _patched(out, task, changes, handover)
+    keyed = dataclasses.replace(forget, key=handover.key or forget.key or random_key())
     made = unlearn(
         name, network, forget, retain, holdout, scenario=scenario, settings=settings, seed=seed,
-        history=history, progress=progress,
+        history=history, progress=progress, logging=_logging(handover, keyed),
     )  # fmt: skip
     assert made.network is not None
-    keyed = dataclasses.replace(forget, key=handover.key or forget.key or random_key())
     claim = make_claim(
         network,
         made.network,
@@ -152,6 +165,8 @@ def unlearn_to(
     )  # fmt: skip
     if handover.withhold_to:
         write_records(handover.withhold_to, keyed)
+    if handover.log_to and made.unlearned.log is not None:
+        write_training_log(handover.log_to, made.unlearned.log)
     stated = made.unlearned.guarantee
     return Made(
         out=out,
@@ -168,6 +183,15 @@ def unlearn_to(
         guarantee=None if stated is None else dataclasses.asdict(stated),
         notes=dict(made.unlearned.notes),
     )
+
+
+def _logging(handover: Handover, keyed: Records) -> Logging | None:
+    """Return how training is to be logged; Refused for an order that nothing would show."""
+    if handover.log_to is None:
+        if handover.order_seed is not None:
+            raise Refused("an order is checked by the log of training: write one (--log)")
+        return None
+    return Logging(keyed.key or b"", handover.order_seed)
 
 
 MOST_SAID = 200  # characters of a shortfall in a claim

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
+from auditkit.endpoint.service import Service
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.evidence import Evidence
@@ -22,13 +23,14 @@ class Owner:
     """An owner as a simulation sees one: what is handed over, and what is kept besides.
 
     `retain` and `unseen` are training records that stay and records that the network never saw,
-    `recipe` how networks are trained here.
+    `recipe` how networks are trained here, `service` what answers at an endpoint.
     """
 
     submission: Submission
     retain: Records | None = None
     unseen: Records | None = None
     recipe: Recipe | None = None
+    service: Service | None = None
 
     @property
     def others(self) -> Records | None:
@@ -89,6 +91,12 @@ class DetectModel(Protocol):
     ) -> CheckResult: ...
 
 
+class DetectServed(Protocol):
+    """The same by queries alone, where the weights are withheld."""
+
+    def __call__(self, evidence: Evidence, *, seed: int) -> CheckResult: ...
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """One behaviour of the threat model.
@@ -96,7 +104,7 @@ class Behaviour:
     `needs` says what evidence its detection rests on; `variants` and `model_variants` are ways to
     cheat with a patch and with an unlearned network; `strength` what a simulation's strength is a
     measure of; `hiding` what it would take to hide from the test. Without `detect_model` it is one
-    of patches alone.
+    of patches alone; with `detect_served` one that shows by queries alone.
     """
 
     name: str
@@ -110,6 +118,7 @@ class Behaviour:
     model_variants: tuple[str, ...] = ()
     strength: str = ""
     hiding: str = ""
+    detect_served: DetectServed | None = None
 
     @property
     def id(self) -> str:

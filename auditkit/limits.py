@@ -83,3 +83,31 @@ PARSE_MEMORY: Final = 8 * GIB
 """Address space, which libraries reserve generously: importing pandas alone takes 2 GiB."""
 ANSWER_BYTES: Final = 5 * GIB
 """What the child may write back; it can write nothing else."""
+
+# An endpoint, which is the owner's and may answer anything, slowly, or never.
+ENDPOINT_CONNECT_SECONDS: Final = 10.0
+"""To set up a connection; across the world it takes one."""
+ENDPOINT_READ_SECONDS: Final = 30.0
+"""Without a single byte; a small network answers a few inputs in milliseconds."""
+ENDPOINT_REQUEST_SECONDS: Final = 60.0
+"""For one request as a whole, so that one byte every few seconds does not last for ever."""
+ENDPOINT_SESSION_SECONDS: Final = 4 * 3600.0
+"""For all requests of a session, waits included but not the pauses between rounds."""
+ENDPOINT_ANSWER_BYTES: Final = 8 * MIB
+"""One answer to at most `ENDPOINT_BATCH` inputs: 40,000 classes each, with all digits."""
+ENDPOINT_BATCH: Final = 8
+"""Inputs in one request: few, as an ordinary user sends them."""
+ENDPOINT_QUERIES: Final = 200_000
+"""Inputs in one session; at a request a second that is more than a day."""
+ENDPOINT_TRIES: Final = 4
+"""Times that one request is sent before it counts as unanswered."""
+ENDPOINT_BACKOFF_SECONDS: Final = 0.5
+"""Before a request is sent again; twice as long each further time."""
+ENDPOINT_RETRY_AFTER_SECONDS: Final = 120.0
+"""The longest wait that an endpoint may ask for by Retry-After."""
+ENDPOINT_FAILURES: Final = 25
+"""Requests in a row without a usable answer after which the rest is not asked any more."""
+TRANSCRIPT_BYTES: Final = 2 * GIB
+"""All inputs and answers of a session as text: 200,000 of 784 features each are 1.5 GiB."""
+TRANSCRIPT_LINE_BYTES: Final = 256 * MIB
+"""One request with its inputs and its answer."""

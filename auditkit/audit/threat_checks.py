@@ -6,11 +6,13 @@ the audit are adjusted together (Holm 1979), and what is no longer significant i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from attacks.statistics.multiple import holm
+from auditkit.audit.serving import Endpoint, asked_at, own_of_nobody
 from auditkit.certificate.submission import (
     Submission,
     TamperError,
@@ -18,14 +20,14 @@ from auditkit.certificate.submission import (
     read_submission,
 )
 from auditkit.certificate.verify import own_records
-from auditkit.errors import callers_own
+from auditkit.errors import UsageError, callers_own
 from auditkit.results import CheckResult, Outcome, Result, not_run
 from auditkit.threats import invalid_certificate
 from auditkit.threats.assertion import asserted
 from auditkit.threats.decide import P_REFUTE, REFUTE
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour
-from auditkit.threats.registry import chosen, run_on
+from auditkit.threats.registry import chosen, run_on, run_withheld
 from auditkit.unlearning.canaries import Canaries, read_canaries
 from auditkit.unlearning.training_log import TrainingLog, read_training_log
 
@@ -57,7 +59,7 @@ def together(checks: Sequence[CheckResult]) -> list[CheckResult]:
 
 
 def run_threats(
-    path: Path,
+    path: Path | None,
     *,
     holdout: Path | None,
     retain: Path | None,
@@ -68,14 +70,21 @@ def run_threats(
     order_seed: int | None = None,
     names: Sequence[str],
     seed: int,
+    endpoint: Endpoint | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Read a submission and the auditor's own records, and check for the named behaviours.
 
+    `endpoint` is where the network is served, or a transcript of what was asked there; without a
+    `path` it is all there is. `progress` is told how many queries are done.
+
     Raises UsageError for an unknown name or when a file of the caller's own is bad, EvidenceError
-    when one of the owner's is missing, malformed or refused. Files that were changed and can no
-    longer be read are a certificate that does not hold.
+    when one of the owner's is missing, malformed or refused, or when an endpoint gives no answer.
+    Files that were changed and can no longer be read are a certificate that does not hold.
     """
     behaviours = chosen(names)
+    if path is None:
+        return _withheld(forget, retain, holdout, names, seed, endpoint, progress)
     try:
         submission = read_submission(Path(path))
     except TamperError as error:
@@ -89,8 +98,47 @@ def run_threats(
         training=owners_log(training_log, submission),
         order_seed=order_seed,
     )
+    details: dict[str, Any] = {
+        "assertion": asserted(submission, evidence),
+        "needs": _needs(behaviours),
+    }
+    if endpoint is not None:
+        served = asked_at(endpoint, evidence, submission=submission, seed=seed, progress=progress)
+        if served is not None:
+            evidence = replace(evidence, served=served)
+            details["endpoint"] = endpoint.shown(served)
     checks = threat_checks(submission, evidence, names, seed)
-    details = {"assertion": asserted(submission, evidence), "needs": _needs(behaviours)}
+    return Result(tuple(checks), details)
+
+
+def _withheld(
+    forget: Path | None,
+    retain: Path | None,
+    holdout: Path | None,
+    names: Sequence[str],
+    seed: int,
+    endpoint: Endpoint | None,
+    progress: Callable[[int, int], None] | None,
+) -> Result:
+    """Check what can be asked where there is an endpoint and no submission."""
+    if endpoint is None or forget is None:
+        raise UsageError(
+            "auditkit threats",
+            expected="SUBMISSION, or --endpoint with --forget",
+            found="neither" if endpoint is None else "--endpoint without --forget",
+            remedy="without the owner's files, say what was to be forgotten and where to ask",
+        )
+    domain = endpoint.domain
+    mine = own_of_nobody({"forget": forget, "retain": retain, "holdout": holdout}, domain)
+    evidence = Evidence(mine["forget"], mine["retain"], mine["holdout"])
+    evidence = replace(evidence, assertion=endpoint.assertion)
+    served = asked_at(endpoint, evidence, seed=seed, progress=progress)
+    assert served is not None  # the records are the auditor's own
+    evidence = replace(evidence, served=served)
+    checks = together(run_withheld(evidence, names, seed))
+    if not names:
+        checks += endpoint.open_claims(evidence)
+    details = {"needs": _needs(chosen(names)), "endpoint": endpoint.shown(served)}
     return Result(tuple(checks), details)
 
 

@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from auditkit.cli.common import add_records, seed, seed_of
+from auditkit.cli.common import add_domain, add_records, count, domain_of, number, seed, seed_of
 from auditkit.cli.output import show_result
+from auditkit.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from auditkit.audit.serving import Endpoint
 
 DESCRIPTION = """\
 Check for dishonest behaviour: nothing was done, only part of it, on other records, with gates
-nobody asked for, or with an export that computes something else than what was certified."""
+nobody asked for, with an export that computes something else than what was certified, or, at an
+endpoint, with a filter or another model in front. Without SUBMISSION, by queries alone."""
 EXAMPLE = "auditkit threats out/demo/submission --holdout out/demo/data/holdout.npz"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("submission", type=Path, metavar="SUBMISSION", help="the owner's directory")
+    parser.add_argument(
+        "submission",
+        type=Path,
+        metavar="SUBMISSION",
+        nargs="?",
+        help="the owner's directory; leave it out where weights are withheld, and give --endpoint",
+    )
     add_records(parser, "holdout", "records that the model never saw", required=True)
     add_records(parser, "retain", "records that it was trained on and keeps")
     add_records(parser, "forget", "the request as you know it; without it, the owner's list")
@@ -28,21 +40,56 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--order-seed", type=seed, metavar="N", help="that you gave for its order beforehand"
     )
     parser.add_argument("--behaviour", nargs="+", metavar="NAME", help="which (default: all)")
+    group = parser.add_argument_group("asking an endpoint")
+    group.add_argument("--endpoint", metavar="URL", help="where the model is served (http, https)")
+    group.add_argument("--budget", type=count, metavar="N", help="inputs to ask (default 2000)")
+    group.add_argument("--rate", type=number, metavar="R", help="requests a second, at most")
+    group.add_argument(
+        "--pause", type=number, metavar="S", help="seconds between the three rounds (default 0)"
+    )
+    group.add_argument(
+        "--transcript", type=Path, metavar="FILE", help="write what was asked and answered here"
+    )
+    group.add_argument(
+        "--replay", action="store_true", help="judge what --transcript has, and ask nothing"
+    )
+    group.add_argument(
+        "--assertion",
+        choices=("redirected", "erased"),
+        help="what the owner asserts, where there is no submission that says it",
+    )
+    add_domain(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     from auditkit.audit.threat_checks import run_threats
 
-    result = run_threats(
-        args.submission,
-        holdout=args.holdout,
-        retain=args.retain,
-        forget=args.forget,
-        train=args.train,
-        canaries=args.canaries,
-        training_log=args.training_log,
-        order_seed=args.order_seed,
-        names=args.behaviour or [],
-        seed=seed_of(args),
-    )
+    with Progress.of(args, "queries") as progress:
+        result = run_threats(
+            args.submission,
+            holdout=args.holdout,
+            retain=args.retain,
+            forget=args.forget,
+            train=args.train,
+            canaries=args.canaries,
+            training_log=args.training_log,
+            order_seed=args.order_seed,
+            names=args.behaviour or [],
+            seed=seed_of(args),
+            endpoint=_endpoint(args),
+            progress=progress,
+        )
     return show_result(result, args, "threats")
+
+
+def _endpoint(args: argparse.Namespace) -> Endpoint | None:
+    from auditkit.audit.serving import Endpoint
+
+    options = {
+        name: getattr(args, name)
+        for name in ("budget", "rate", "pause", "transcript", "assertion")
+        if getattr(args, name) is not None
+    }
+    if args.endpoint is None and not args.replay and not options:
+        return None
+    return Endpoint(args.endpoint, replayed=args.replay, domain=domain_of(args), **options)

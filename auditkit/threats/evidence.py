@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.identity import record_digests
 from auditkit.certificate.submission import Submission
+from auditkit.endpoint.session import Served
 from auditkit.records import Records
 from auditkit.results import Result
 from auditkit.threats.references import References
@@ -27,7 +28,8 @@ class Evidence:
     auditor's reading of what the owner asserts, in place of the certificate's. `train` are all
     records that the original was trained on, `training` is the owner's log of the delivered
     network's training, `order_seed` the seed that the auditor gave for it beforehand. `canaries`
-    were committed to before the original was trained.
+    were committed to before the original was trained. `served` is what an endpoint answered in a
+    session of queries.
     """
 
     forget: Records | None = None
@@ -40,6 +42,7 @@ class Evidence:
     training: TrainingLog | None = None
     order_seed: int | None = None
     canaries: Canaries | None = None
+    served: Served | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +67,17 @@ class Requested:
         return [d for d, chosen in zip(self.digests, mask, strict=False) if chosen]
 
 
-def requested(submission: Submission, evidence: Evidence) -> Requested | None:
-    """Return the auditor's list if there is one, else the owner's, else None."""
-    records = evidence.forget if evidence.forget is not None else submission.forget
+def requested(submission: Submission | None, evidence: Evidence) -> Requested | None:
+    """Return the auditor's list if there is one, else the owner's, else None.
+
+    `submission` is None where the weights are withheld.
+    """
+    theirs = None if submission is None else submission.forget
+    records = evidence.forget if evidence.forget is not None else theirs
     if records is None:
         return None
     records = records.take(np.sort(np.unique(_rows(records), return_index=True)[1]))
-    key = submission.record_key(evidence.forget)
+    key = records.key if submission is None else submission.record_key(evidence.forget)
     digests = () if key is None else record_digests(records, key)
     return Requested(records, digests, owners_word=evidence.forget is None)
 

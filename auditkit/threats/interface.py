@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
+from auditkit.endpoint.service import Service
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.evidence import Evidence
@@ -26,7 +27,7 @@ class Owner:
     `retain` and `unseen` are training records that stay and records that the network never saw,
     `recipe` how networks are trained here. `training` is the log of the delivered network's
     training, `canaries` what was placed in the training records, of which an owner who cheats
-    knows the announced ones.
+    knows the announced ones, `service` what answers at an endpoint.
     """
 
     submission: Submission
@@ -35,6 +36,7 @@ class Owner:
     recipe: Recipe | None = None
     training: TrainingLog | None = None
     canaries: Canaries | None = None
+    service: Service | None = None
 
     @property
     def others(self) -> Records | None:
@@ -95,6 +97,12 @@ class DetectModel(Protocol):
     ) -> CheckResult: ...
 
 
+class DetectServed(Protocol):
+    """The same by queries alone, where the weights are withheld."""
+
+    def __call__(self, evidence: Evidence, *, seed: int) -> CheckResult: ...
+
+
 @dataclass(frozen=True)
 class Behaviour:
     """One behaviour of the threat model.
@@ -102,7 +110,7 @@ class Behaviour:
     `needs` says what evidence its detection rests on; `variants` and `model_variants` are ways to
     cheat with a patch and with an unlearned network; `strength` what a simulation's strength is a
     measure of; `hiding` what it would take to hide from the test. Without `detect_model` it is one
-    of patches alone.
+    of patches alone; with `detect_served` one that shows by queries alone.
     """
 
     name: str
@@ -116,6 +124,7 @@ class Behaviour:
     model_variants: tuple[str, ...] = ()
     strength: str = ""
     hiding: str = ""
+    detect_served: DetectServed | None = None
 
     @property
     def id(self) -> str:

@@ -23,9 +23,11 @@ from auditkit.threats import (
     invalid_certificate,
     lazy,
     neglecting,
+    output_filter,
     patch_bait,
     smuggled_gate,
     strippable,
+    substitution,
 )
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour
@@ -34,14 +36,18 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     neglecting.BEHAVIOUR,
     lazy.BEHAVIOUR,
     deceiving.BEHAVIOUR,
+    output_filter.BEHAVIOUR,
     strippable.BEHAVIOUR,
     invalid_certificate.BEHAVIOUR,
     canary_only.BEHAVIOUR,
     forged_log.BEHAVIOUR,
     guided_retraining.BEHAVIOUR,
+    substitution.BEHAVIOUR,
     smuggled_gate.BEHAVIOUR,
     patch_bait.BEHAVIOUR,
 )
+
+WEIGHTS_WITHHELD = "the weights are withheld, and by queries alone this does not show"
 
 
 def chosen(names: Sequence[str]) -> tuple[Behaviour, ...]:
@@ -74,6 +80,16 @@ def run_on(
         verification = invalid_certificate.verified(submission, evidence, seed)
         evidence = replace(evidence, verification=verification)
     return [behaviour.detect(submission, evidence, seed=seed) for behaviour in behaviours]
+
+
+def run_withheld(evidence: Evidence, names: Sequence[str], seed: int) -> list[CheckResult]:
+    """Check what an endpoint answered where there is no submission; UsageError for a name."""
+    return [
+        behaviour.detect_served(evidence, seed=seed)
+        if behaviour.detect_served is not None
+        else not_run(behaviour.id, behaviour.title, WEIGHTS_WITHHELD, required=False)
+        for behaviour in chosen(names)
+    ]
 
 
 def _on_model(

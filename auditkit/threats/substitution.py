@@ -1,0 +1,384 @@
+"""14. Substitution, rollback, deferral, audit-aware serving: not what was audited answers.
+
+What was audited is a file. What users meet is a service, and nothing binds the one to the other but
+what the service answers. Each answer is a challenge: the committed network gives it, within the
+rounding that the service shows and the floats it may compute in, or something else was served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binom
+
+from auditkit.certificate.submission import Submission
+from auditkit.endpoint.answers import Kind
+from auditkit.endpoint.plan import ROUNDS, Group, Purpose
+from auditkit.endpoint.service import Service
+from auditkit.endpoint.session import Served
+from auditkit.network.evaluate import logits
+from auditkit.network.graph import Convolution, Dense, Network, Node
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats.decide import SUPPORT, decide
+from auditkit.threats.evidence import WITHHELD, Evidence, requested
+from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
+from auditkit.threats.numbers import share_interval
+from auditkit.threats.serving import (
+    apart,
+    disagree,
+    fits,
+    logit_error,
+    probabilities,
+    readings,
+    rounding,
+)
+
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+Bits = NDArray[np.bool_]
+
+VARIANTS = ("substituted", "rollback", "deferred", "audit-aware", "drift")
+SWITCH = 2 / 3  # of the session that the original is served, by who switches at full strength
+RECOGNISED = 1e-5  # of the domain's width, within which an audit-aware service knows a record
+DRIFT = 0.02  # of a layer's typical weight, by which weights drift at full strength
+
+PROBES = 3  # inputs near a query at which the committed network is run for its sensitivity
+PROBE = 1e-6  # of the domain's width: what other floats make of an input, and more
+MARGIN = 0.5
+"""Of the answers that tell the models apart: an owner who exchanges fewer is not ruled out."""
+COMPARED = 300  # answers in the two-sample test, whose cost is quadratic
+PERMUTED = 999
+
+judged = Judgement("substitution", "What answers at the endpoint is what was audited")
+NO_ENDPOINT = "no endpoint was asked: nothing says that what was audited is what is served"
+
+
+def simulate(
+    honest: Owner,
+    out: Path,
+    *,
+    seed: int,
+    strength: float = 1.0,
+    variant: str | None = None,
+) -> Owner:
+    """Serve something else than what was handed over; nothing is written to `out`.
+
+    `strength` is the share of inputs (substituted, audit-aware) or of two thirds of the time
+    (rollback, deferred) that is answered by the original, or the size of the weights' drift.
+    """
+    variant = pick(variant, VARIANTS)
+    submission = honest.submission
+    if variant == "audit-aware" and submission.forget is None:
+        raise ValueError("the honest submission withholds its records")
+    before = _running(submission.network)
+    if variant == "drift":
+        moved = _running(drifted(_served_network(submission), DRIFT * strength, seed))
+        change = _running(_served_network(submission))
+
+        def answer(x: F32, elapsed: F64) -> F64:
+            return submission.delivered(x) + moved(x) - change(x)
+    else:
+        chosen = _chooses(submission, variant, strength, seed)
+
+        def answer(x: F32, elapsed: F64) -> F64:
+            old = chosen(x, elapsed)[:, None]
+            return np.where(old, before(x), submission.delivered(x))
+
+    shape = submission.network.input_shape
+    service = honest.service or Service(answer, shape)
+    return replace(honest, service=replace(service, answer=answer))
+
+
+def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Challenge every answer with what the committed network says to the same input."""
+    served = evidence.served
+    if served is None:
+        return replace(judged.not_run(NO_ENDPOINT), required=False)
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    if not fits(served, asked):
+        return judged(Outcome.INCONCLUSIVE, "the session is about other records")
+    with np.errstate(all="ignore"):
+        committed = submission.delivered(served.x)
+        old = _running(submission.network)(served.x)
+        error = logit_error(committed, _sensitivity(submission, served.x, committed, seed))
+    if not served.answered.any():
+        return judged(Outcome.INCONCLUSIVE, f"nothing to compare: {served.told}")
+    if not (served.answered & np.isfinite(committed).all(axis=1)).any():
+        return judged(Outcome.INCONCLUSIVE, "the committed network answers with nan or infinity")
+    wrong = disagree(served, committed, error)
+    step = rounding(served.outputs)
+    tells = served.answered & apart(served.kind, committed, old, error, step)
+    exact = served.of(Group.FORGOTTEN, Purpose.EXACT)
+    elsewhere = tells & ~exact
+    rounds = [int((elsewhere & (served.round == r)).sum()) for r in range(ROUNDS)]
+    count, n = int(wrong.sum()), int(served.answered.sum())
+    like_old = wrong & ~disagree(served, old, logit_error(old, error))
+    evidence_: dict[str, Any] = {
+        "answers": str(served.kind),
+        "queries": len(served),
+        "unanswered": dict(served.failures),
+        "disagree": count,
+        "disagree_by_round": [int((wrong & (served.round == r)).sum()) for r in range(ROUNDS)],
+        "disagree_at_requested": int((wrong & exact).sum()),
+        "as_the_original": int(like_old.sum()),
+        "tell_apart": int(tells.sum()),
+        "tell_apart_by_round_elsewhere": rounds,
+        "rounding": float(np.max(step, initial=0.0)),
+        "two_sample_p": _two_sample(served, committed, step, seed),
+        "rounds_p": rounds_differ(served)[0],
+    }
+    figures: dict[str, Any] = {
+        "observed": count / n,
+        "threshold": 0.0,
+        "interval": share_interval(count, n),
+        "n": n,
+        "evidence": evidence_,
+    }
+    told = f"{served.told}{asked.caveat}"
+    if count:
+        figures["private"] = _witness(served, committed, wrong)
+        told += f"; {count} of {n} answers are not those of the committed network"
+        if like_old.sum() == count:
+            told += ", but all are those of the original"
+        by_round = evidence_["disagree_by_round"]
+        if 0 in by_round:
+            told += f"; by round {by_round}, so that what answers was exchanged"
+        return judged(Outcome.FAIL, told, **figures)
+    told += f"; all {n} answers are those of the committed network"
+    if not tells.any():
+        told += (
+            "; the original would have given the same ones, so that nothing can be told: it takes "
+            "answers with more digits, or records at which the two networks differ"
+        )
+        return judged(Outcome.INCONCLUSIVE, told, **figures)
+    p = MARGIN ** min(rounds)
+    evidence_["p_support"] = p
+    told += f"; the original would have been told by {int(tells.sum())}, elsewhere than at the "
+    told += f"requested records by {rounds} in the rounds"
+    if served.kind is Kind.LABELS:
+        most = share_interval(0, n)[1]
+        told += f"; labels tell nothing of a network that gives others to fewer than {most:.2%}"
+    if p <= SUPPORT:
+        return judged(Outcome.PASS, told, **figures)
+    told += f"; it takes {_needed()} in each round to rule out that it answers half of the time"
+    return judged(Outcome.INCONCLUSIVE, told, **figures)
+
+
+def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
+    """Ask of an endpoint alone whether its answers stay what they were in the first round.
+
+    They may, and still be another model's than any that was promised: that is never a pass.
+    """
+    served, asked = evidence.served, requested(None, evidence)
+    if served is None:
+        return replace(judged.not_run(NO_ENDPOINT), required=False)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    if not fits(served, asked):
+        return judged(Outcome.INCONCLUSIVE, "the session is about other records")
+    p, more, fewer = rounds_differ(served)
+    told = (
+        f"{served.told}; the answers to {more} records differ more between rounds than within the "
+        f"first, to {fewer} less; no network was committed to that they could be compared with"
+    )
+    return decide(
+        judged,
+        told,
+        p_refute=p,
+        observed=more,
+        n=more + fewer,
+        evidence={
+            "answers": str(served.kind),
+            "queries": len(served),
+            "unanswered": dict(served.failures),
+            "change_within_a_round": _unsteady(served),
+        },
+    )
+
+
+def rounds_differ(served: Served) -> tuple[float, int, int]:
+    """Return the p-value that answers change no more between rounds than within one, with counts.
+
+    For each record, two readings of the first round and one of a later: if nothing was exchanged
+    the three are exchangeable, and the later differs more from the first than the second does at
+    most as often as less, so that the sign test is exact or conservative (ties are dropped). Of two
+    later rounds the smaller p-value counts, doubled (Bonferroni).
+    """
+    best = (1.0, 0, 0)
+    for later in range(1, ROUNDS):
+        more = fewer = 0
+        for group in Group:
+            first, second, third = _three(served, group, later)
+            if not len(first):
+                continue
+            between, within = (_distance(served, first, rows) for rows in (third, second))
+            more += int((between > within).sum())
+            fewer += int((between < within).sum())
+        p = float(binom.sf(more - 1, more + fewer, 0.5)) if more + fewer else 1.0
+        best = min(best, (min(1.0, (ROUNDS - 1) * p), more, fewer))
+    return best
+
+
+def _three(served: Served, group: Group, later: int) -> tuple[NDArray[np.int64], ...]:
+    """Return queries [n]: first and second of a record in the first round, and one in a later."""
+    rows = np.flatnonzero(served.of(group, Purpose.EXACT) & served.answered & (served.round == 0))
+    records, start, count = np.unique(served.index[rows], return_index=True, return_counts=True)
+    twice = np.flatnonzero(count >= 2)
+    order = np.argsort(served.index[rows], kind="stable")
+    place = np.searchsorted(served.index[rows][order], records[twice])
+    first, second = rows[order[place]], rows[order[place + 1]] if len(place) else rows[:0]
+    known, table = readings(served, group)
+    third = table[np.searchsorted(known, records[twice]), later] if len(twice) else rows[:0]
+    there = third >= 0
+    return first[there], second[there], third[there]
+
+
+def _distance(served: Served, one: NDArray[np.int64], other: NDArray[np.int64]) -> F64:
+    """Return [n] how far apart answers are, 0 within what an honest service may differ by."""
+    a, b = served.outputs[one], served.outputs[other]
+    if served.kind is Kind.LABELS:
+        return np.asarray(a[:, 0] != b[:, 0], dtype=np.float64)
+    allowed = 2 * logit_error(np.nan_to_num(a)) + 2 * rounding(served.outputs)[one].max(axis=1)
+    far = np.abs(a - b).max(axis=1)
+    return np.where(far > allowed, far, 0.0)
+
+
+def _unsteady(served: Served) -> int:
+    """Return how many records are answered differently within the first round."""
+    return sum(int((_distance(served, *_three(served, g, 1)[:2]) > 0).sum()) for g in Group)
+
+
+def _needed() -> int:
+    return int(np.ceil(np.log(SUPPORT) / np.log(MARGIN)))
+
+
+def _sensitivity(submission: Submission, x: F32, committed: F64, seed: int) -> F64:
+    """Return [Q] twice how far tiny changes of the input move a logit of the committed network.
+
+    Steep gates amplify what other floats make of the same input.
+    """
+    generator = np.random.default_rng([seed, 14, 2])
+    reach = PROBE * submission.domain.width
+    most = np.zeros(len(x))
+    for _ in range(PROBES):
+        moved = x + reach * generator.choice([-1.0, 1.0], size=x.shape)
+        change = np.abs(submission.delivered(moved.astype(np.float32)) - committed).max(axis=1)
+        most = np.fmax(most, change)
+    return 2 * most
+
+
+def _two_sample(served: Served, committed: F64, step: F64, seed: int) -> float | None:
+    """Return the p-value that served and audited answers have one distribution, None for labels.
+
+    The maximum mean discrepancy (Gretton et al. 2012) with a Gaussian kernel of the median
+    distance; each pair of answers to one input may be swapped. Shown, and decides nothing: it sees
+    less than the challenges do.
+    """
+    if served.kind is Kind.LABELS or served.outputs.shape != committed.shape:
+        return None
+    ours = probabilities(committed) if served.kind is Kind.PROBABILITIES else committed
+    rows = np.flatnonzero(served.answered & np.isfinite(ours).all(axis=1))
+    generator = np.random.default_rng([seed, 14, 3])
+    rows = generator.permutation(rows)[:COMPARED]
+    if len(rows) < 2:
+        return None
+    theirs, ours = served.outputs[rows], ours[rows]
+    ours = np.where(np.abs(theirs - ours) <= step[rows] + 1e-9, theirs, ours)  # only rounded
+    both = np.concatenate([theirs, ours])
+    squares = (both**2).sum(axis=1)
+    distance = np.maximum(squares[:, None] + squares - 2 * both @ both.T, 0.0)
+    scale = float(np.median(distance)) or 1.0
+    kernel, n = np.exp(-distance / scale), len(rows)
+    paired = kernel[:n, :n] + kernel[n:, n:] - kernel[:n, n:] - kernel[n:, :n]
+    signs = generator.choice([-1.0, 1.0], size=(PERMUTED, n))
+    swapped = ((signs @ paired) * signs).sum(axis=1)
+    # what is equal up to rounding counts as at least as large
+    return float((1 + (swapped >= paired.sum() - 1e-9).sum()) / (PERMUTED + 1))
+
+
+def _witness(served: Served, committed: F64, wrong: Bits) -> dict[str, Any]:
+    row = int(np.flatnonzero(wrong)[0])
+    return {
+        "input": served.x[row].tolist(),
+        "answered": served.outputs[row].tolist(),
+        "committed": committed[row].tolist(),
+    }
+
+
+def _running(network: Network) -> Callable[[F32], F64]:
+    def run(x: F32) -> F64:
+        return np.asarray(logits(network, x.astype(network.dtype)), dtype=np.float64)
+
+    return run
+
+
+def _served_network(submission: Submission) -> Network:
+    """Return the network whose weights drift: the unlearned one, or the one under the patch."""
+    return getattr(submission, "unlearned", submission.network)
+
+
+def _chooses(
+    submission: Submission, variant: str, strength: float, seed: int
+) -> Callable[[F32, F64], Bits]:
+    """Return which of the inputs [N], asked at times [N], the original answers."""
+    if variant == "rollback":
+        return lambda x, elapsed: elapsed >= 1 - SWITCH * strength
+    if variant == "deferred":
+        return lambda x, elapsed: elapsed < SWITCH * strength
+    project = np.random.default_rng([seed, 14]).normal(size=submission.network.features)
+
+    def some(x: F32) -> Bits:
+        # the same inputs each time: by digits of a number that every input has of its own
+        return (np.abs(x.reshape(len(x), -1) @ project) * 1e4) % 1.0 < strength
+
+    if variant == "substituted" or submission.forget is None:
+        return lambda x, elapsed: some(x)
+    listed = submission.forget.x.reshape(len(submission.forget), -1)
+    reach = RECOGNISED * submission.domain.width
+
+    def unknown(x: F32, elapsed: F64) -> Bits:
+        flat, found = x.reshape(len(x), -1), np.zeros(len(x), dtype=bool)
+        for record in listed:
+            found |= np.abs(flat - record).max(axis=1) <= reach
+        return ~found & some(x)
+
+    return unknown
+
+
+def drifted(network: Network, size: float, seed: int) -> Network:
+    """Return the network with each weight moved by Gaussian noise, of `size` in its layer's
+    standard deviation."""
+    generator = np.random.default_rng([seed, 14, 1])
+    nodes: list[Node] = []
+    for node in network.nodes:
+        operator = node.operator
+        if isinstance(operator, (Dense, Convolution)):
+            weight = operator.weight
+            noise = generator.normal(size=weight.shape) * float(weight.std()) * size
+            operator = replace(operator, weight=(weight + noise).astype(weight.dtype))
+        nodes.append(replace(node, operator=operator))
+    return replace(network, nodes=tuple(nodes))
+
+
+BEHAVIOUR = Behaviour(
+    "substitution",
+    14,
+    judged.title,
+    ("an endpoint", "the submission", "forgotten and unseen records"),
+    VARIANTS,
+    simulate,
+    detect,
+    detect,
+    VARIANTS,
+    strength="the share of inputs or of the time that the original answers, or the size of a drift",
+    hiding="serving what was audited to everyone for as long as anyone may ask, or another model "
+    "to users who are known not to be auditors",
+    detect_served=detect_served,
+)

@@ -106,6 +106,8 @@ class Findings:
         self.tables: list[dict[str, Any]] = []
         self.not_examined: list[str] = []
         self.references: tuple[Network, ...] = ()
+        self.threat_references = References()
+        self.rates: dict[str, dict[str, Any]] = {}  # of the checks, where they were calibrated
 
 
 def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = None) -> Findings:
@@ -226,15 +228,15 @@ def _threatened(found: Findings, verified: Result) -> list[CheckResult]:
     if plan.threats is None:
         found.not_examined.append("dishonest behaviour (not planned)")
         return []
+    if found.references:
+        found.threat_references = References(ReferenceKind.RETRAINED, found.references)
     evidence = Evidence(
         forget=found.records.get("forget"),
         retain=found.records.get("retain"),
         holdout=found.records.get("holdout"),
         verification=verified,
         assertion=found.assertion,
-        references=References(ReferenceKind.RETRAINED, found.references)
-        if found.references
-        else References(),
+        references=found.threat_references,
     )
     return threat_checks(submission, evidence, list(plan.threats), plan.seed)
 

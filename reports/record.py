@@ -152,6 +152,27 @@ _membership = fields(
         "power": maybe(list_of(text)),
     },
 )
+_rate = maybe(list_of(number, 4))  # hits, n and the ends of the interval
+_threat = fields(
+    {
+        "number": integer,
+        "name": text,
+        "title": text,
+        "tested": boolean,
+        "outcome": one_of(*CHECK_OUTCOMES),
+    },
+    {
+        "id": text,
+        "reason": maybe(text),
+        "severity": maybe(one_of(*SEVERITIES)),
+        **dict.fromkeys(("p", "p_adjusted", "p_support", "power"), maybe(number)),
+        "interval": maybe(list_of(maybe(number), 2)),
+        "n": _maybe_count,
+        **dict.fromkeys(("hiding", "references"), maybe(text)),
+        "needs": maybe(list_of(text)),
+        "rates": maybe(fields({}, {"false_alarm": _rate, "power": _rate, "data": maybe(text)})),
+    },
+)
 _line = fields({"outcome": one_of(*CHECK_OUTCOMES), "sentence": text})
 _texts = maybe(list_of(text))
 
@@ -210,6 +231,8 @@ RECORD = fields(
             )
         ),
         "membership": maybe(_membership),
+        "threats": maybe(list_of(_threat)),
+        "undetectable": _texts,
         "charts": maybe(list_of(chart)),
         "tables": maybe(
             list_of(
@@ -309,6 +332,21 @@ def validate_record(record: Any, name: str = "record") -> None:
             found=repr(record["outcome"]),
             remedy="run the audit again; a record is not to be edited",
         )
+    _agrees(record, name)
+
+
+def _agrees(record: dict[str, Any], name: str) -> None:
+    """Raise RecordError where the chapter on behaviours says another outcome than a check."""
+    outcomes = {check["id"]: check["outcome"] for check in record["checks"]}
+    for index, row in enumerate(record.get("threats") or []):
+        there = outcomes.get(row.get("id", ""), "not_run")
+        if row["outcome"] != there or row["tested"] != (there != "not_run"):
+            raise RecordError(
+                f"{name}: field threats[{index}].outcome",
+                expected=f"{there}, which is what the check says",
+                found=repr(row["outcome"]),
+                remedy="run the audit again; a record is not to be edited",
+            )
 
 
 def validate_annex(annex: Any, name: str = "annex") -> None:

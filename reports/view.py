@@ -10,6 +10,7 @@ import itertools
 from dataclasses import dataclass
 from typing import Any
 
+from reports import threats as dishonesty
 from reports import words
 from reports.chart_data import Table, data_table
 from reports.charts import draw, is_wide
@@ -119,6 +120,7 @@ class View:
     limits_tables: tuple[RawTable, ...]
     membership_tables: tuple[RawTable, ...]
     membership: Chapter | None
+    threats: dishonesty.Chapter | None
     comparison: tuple[CompareRow, ...]
     subject: tuple[tuple[str, Rows], ...]
     settings: Rows
@@ -164,6 +166,7 @@ def build(
         limits_tables=_tables_of(tables, "limits"),
         membership_tables=_tables_of(tables, "membership"),
         membership=chapter(clean, checks),
+        threats=dishonesty.chapter(clean),
         comparison=_comparison(clean.get("comparison")),
         subject=_subject(clean.get("subject") or {}),
         settings=flatten(methods.get("settings") or {}, exact=True),

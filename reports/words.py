@@ -180,6 +180,25 @@ MEMBERSHIP = (
 )
 MEMBERSHIP_WITHOUT = "Nothing was measured: the checks of this chapter did not run."
 
+THREATS = (
+    "An owner who wants to be thought honest may cheat. For each way to cheat that the threat "
+    "model knows, this chapter says whether it was looked for, what was seen, how sure that is, "
+    "and what it would take to hide from the test."
+)
+THREATS_TWO = (
+    "Each test asks two questions. FAIL: an honest owner would hardly be seen so. PASS: an owner "
+    "who behaves so would hardly be. Neither is INCONCLUSIVE, and then the power says what these "
+    "samples could have shown. p-values are adjusted over all tests of this audit (Holm 1979)."
+)
+THREATS_UNCALIBRATED = (
+    "How often the tests accuse honest owners was not calibrated for this record; "
+    "auditkit calibrate measures it."
+)
+UNDETECTABLE = (
+    "No test of files or answers can exclude what follows. That no check found it is no sign that "
+    "it is not there."
+)
+
 TIERS = {
     "A": "Tier A: scores that someone else computed; the auditor did not have the model.",
     "B": "Tier B: the model, the forgotten records and unseen ones.",

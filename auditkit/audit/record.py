@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 import auditkit
+from auditkit.audit.compliance import compliance
 from auditkit.audit.record_words import (
     ASSUMPTIONS,
     UNDETECTABLE,
-    compliance_words,
     may_conclude,
     must_not_conclude,
     references,
 )
 from auditkit.audit.shadow_network import dense_widths, described
+from auditkit.audit.threat_chapter import threat_rows
 from auditkit.audit.verdict import verdict
 from auditkit.certificate.claim import guarantee_json
 from auditkit.certificate.history import active_records, history_rows
@@ -34,7 +35,7 @@ from auditkit.certificate.submission import (
 from auditkit.files import canonical_json, sha256_hex
 from auditkit.network.graph import Network, constants
 from auditkit.network.units import unit_layout
-from auditkit.results import CheckResult, overall, plain
+from auditkit.results import overall, plain
 
 if TYPE_CHECKING:
     from auditkit.audit.run import Findings
@@ -67,6 +68,10 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         "checks": [check.to_json() for check in checks],
         "comparison": _comparison(found),
         "membership": None if membership is None else membership.facts,
+        "threats": threat_rows(
+            checks, found.threat_references, readable=submission is not None, rates=found.rates
+        ),
+        "undetectable": list(UNDETECTABLE),
         "charts": found.charts,
         "tables": [
             *_history(found),
@@ -290,7 +295,7 @@ def _settings(found: Findings) -> dict[str, Any]:
             "shadows": plan.attack.shadows,
             "retrain": plan.attack.retrain,
         }
-    if plan.threats is not None and found.threat_references is not None:
+    if plan.threats is not None:
         used = found.threat_references
         settings["threats"] = {
             "names": list(plan.threats.names) or "all",
@@ -299,33 +304,3 @@ def _settings(found: Findings) -> dict[str, Any]:
             "retrained": plan.threats.references.retrain,
         }
     return settings
-
-
-def compliance(
-    checks: tuple[CheckResult, ...], kind: str = PatchSubmission.KIND
-) -> list[dict[str, str]]:
-    """Return which items of the usual frames this audit touched; no determination of compliance."""
-    ran = {check.id.split(".")[0] for check in checks if check.outcome.value != "not_run"}
-    membership = "in" if "attack" in ran else "out"
-    proved = "in" if "certificate" in ran else "partly" if "unlearning" in ran else "out"
-    words = compliance_words(kind)
-    return [
-        {"frame": "EDPB Opinion 28/2024", "item": "membership inference", "scope": membership,
-         "note": "attacks before and after, with intervals"},
-        {"frame": "EDPB Opinion 28/2024", "item": "attribute inference", "scope": "out",
-         "note": "not tested"},
-        {"frame": "EDPB Opinion 28/2024", "item": "reconstruction, inversion, exfiltration",
-         "scope": "out", "note": "not tested"},
-        {"frame": "GDPR Art. 17", "item": "erasure", "scope": "partly",
-         "note": words["erasure"]},
-        {"frame": "GDPR Art. 5(2), 32(1)(d)", "item": "accountability, regular testing",
-         "scope": "partly", "note": "this record documents the tests that were run"},
-        {"frame": "NIST AI 100-2", "item": "privacy attacks: membership inference",
-         "scope": membership, "note": "names of attacks follow the literature"},
-        {"frame": "NIST AI RMF", "item": "MEASURE 2.10", "scope": "partly",
-         "note": "privacy risk of the audited records only"},
-        {"frame": "ISO/IEC 42001", "item": "A.6.2.4 verification and validation",
-         "scope": proved, "note": words["verification"]},
-        {"frame": "AI Act", "item": "Art. 15, Annex IV", "scope": "out",
-         "note": words["robustness"]},
-    ]  # fmt: skip

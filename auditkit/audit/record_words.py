@@ -15,7 +15,12 @@ UNDETECTABLE = (
     "a second model kept in secret",
     "whether the served model is the submitted one",
     "closeness of weights as proof: the same weights are reachable from other data",
+    "retraining on batches chosen to imitate the forgotten records, where neither data nor order "
+    "were committed to before it",
+    "for convex models, anything by an audit of answers alone that does not itself reveal who was "
+    "a member",
 )
+"""What no artefact tells, so that no check is made of it."""
 
 _NO_DETERMINATION = "That this is a determination of legal compliance."
 

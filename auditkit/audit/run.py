@@ -107,7 +107,8 @@ class Findings:
         self.tables: list[dict[str, Any]] = []
         self.not_examined: list[str] = []
         self.references: tuple[Network, ...] = ()
-        self.threat_references: References | None = None
+        self.threat_references = References()
+        self.rates: dict[str, dict[str, Any]] = {}  # of the checks, where they were calibrated
 
 
 def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = None) -> Findings:

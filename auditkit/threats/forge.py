@@ -23,16 +23,22 @@ from auditkit.certificate.submission import (
     write_submission,
 )
 from auditkit.network.evaluate import logits
+from auditkit.network.write_onnx import network_to_onnx
+from auditkit.patch.explicit import AnyPatch
+from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records
+
+Gate = tuple[str, int]
+"""A gate by the name of its stored group and its place there."""
 
 
 def write(
     honest: PatchSubmission,
     out: Path,
     *,
-    patch: Patch | None = None,
+    patch: AnyPatch | None = None,
     certificate: Certificate | None = None,
     exported: bytes | None = None,
 ) -> PatchSubmission:
@@ -54,7 +60,7 @@ def write(
 
 
 def proofs_that_fit(
-    honest: PatchSubmission, patch: Patch | None, certificate: Certificate | None
+    honest: PatchSubmission, patch: AnyPatch | None, certificate: Certificate | None
 ) -> Proofs | None:
     """Return the honest proofs of claims that still are what they were, of as many gates."""
     if honest.proofs is None or (patch is not None and patch.gates != honest.patch.gates):
@@ -115,24 +121,85 @@ def restated(certificate: Certificate, claims: Sequence[Claim]) -> Certificate:
     return replace(certificate, claims=tuple(claims), assertion_radius=radius)
 
 
-def gate_records(honest: PatchSubmission) -> dict[tuple[str, int], int]:
-    """Return for each claimed gate (group, member) the index of a record that it serves."""
+def gate_records(
+    honest: PatchSubmission, certificate: Certificate | None = None
+) -> dict[tuple[str, int], int]:
+    """Return for each claimed gate (group, member) the index of a record that it serves.
+
+    As the honest certificate says, or the one given.
+    """
     _, digests = owned_records(honest)
     place = {digest: index for index, digest in enumerate(digests)}
     return {
         (claim.group, claim.member): place[claim.record]
-        for claim in honest.certificate.claims
+        for claim in (certificate or honest.certificate).claims
         if claim.record in place and claim.member is not None
     }
 
 
-def without_effect(honest: PatchSubmission) -> Patch:
-    """Return the patch with offsets that change nothing: 0, or the network's own answers."""
+def a_share(gates: Sequence[Gate], strength: float, seed: Sequence[int]) -> set[Gate]:
+    """Return a random share `strength` of gates, at least one."""
+    count = min(len(gates), max(1, round(strength * len(gates))))
+    order = np.random.default_rng(seed).permutation(len(gates))
+    return {gates[i] for i in order[:count].tolist()}
+
+
+def all_gates(patch: Patch) -> list[Gate]:
+    """Return every (group, member) of a patch."""
+    return [(group.name, m) for group in patch.groups for m in range(len(group.patterns))]
+
+
+def set_apart(
+    patch: Patch, certificate: Certificate, doomed: set[Gate]
+) -> tuple[Patch, Certificate, set[str]]:
+    """Return patch and certificate with some gates in groups of their own, and those groups' names.
+
+    A group all of whose gates are meant stays as it is.
+    """
+    groups, apart, place = [], set(), {}
+    for group in patch.groups:
+        meant = [m for m in range(len(group.patterns)) if (group.name, m) in doomed]
+        rest = [m for m in range(len(group.patterns)) if (group.name, m) not in doomed]
+        if not meant or not rest:
+            groups.append(group)
+            apart |= {group.name} if meant else set()
+            continue
+        name = f"{group.name[:50]}-apart"
+        groups += [group.only(rest), replace(group.only(meant), name=name)]
+        apart.add(name)
+        place.update({(group.name, old): (group.name, new) for new, old in enumerate(rest)})
+        place.update({(group.name, old): (name, new) for new, old in enumerate(meant)})
+    claims = []
+    for claim in certificate.claims:
+        gate = (claim.group, claim.member if claim.member is not None else -1)
+        name, member = place.get(gate, (claim.group, claim.member))
+        claims.append(replace(claim, group=name, member=member))
+    new = {moved[0]: old[0] for old, moved in place.items() if moved[0] != old[0]}
+    requests = tuple(
+        replace(r, groups=(*r.groups, *(n for n, old in new.items() if old in r.groups)))
+        for r in certificate.requests
+    )
+    certificate = replace(certificate, claims=tuple(claims), requests=requests)
+    return with_groups(patch, groups), certificate, apart
+
+
+def without_effect(
+    honest: PatchSubmission, strength: float = 1.0, seed: Sequence[int] = (0,)
+) -> tuple[Patch, Certificate]:
+    """Return a patch of which a share of the gates changes nothing, and the certificate for it.
+
+    Their offsets are 0, or the network's own answers.
+    """
     records, _ = owned_records(honest)
+    doomed = a_share(all_gates(honest.gated), strength, seed)
+    patch, certificate, names = set_apart(honest.gated, honest.certificate, doomed)
     answers = logits(honest.network, records.x.astype(honest.network.dtype))
-    served = gate_records(honest)
+    served = gate_records(honest, certificate)
     groups = []
-    for group in honest.gated.groups:
+    for group in patch.groups:
+        if group.name not in names:
+            groups.append(group)
+            continue
         if group.kind is not OffsetKind.OUTPUT:
             groups.append(replace(group, offset=np.zeros_like(group.offset)))
             continue
@@ -140,7 +207,7 @@ def without_effect(honest: PatchSubmission) -> Patch:
         own = answers[rows] if group.stacked else answers[rows[0]]
         bound = group.bound if group.stacked or len(rows) == 1 else 0.0
         groups.append(replace(group, offset=own.astype(np.float32), bound=bound))
-    return with_groups(honest.gated, groups)
+    return with_groups(patch, groups), certificate
 
 
 def drop_gates(
@@ -155,6 +222,15 @@ def drop_gates(
             continue
         groups.append(group.only(kept))
     return with_groups(patch, groups), place
+
+
+def export_without(honest: PatchSubmission, strength: float, seed: int) -> bytes:
+    """Return a patched.onnx in which a share of the gates is missing; all of them at 1."""
+    doomed = a_share(all_gates(honest.gated), strength, [seed, 0])
+    patch, _ = drop_gates(honest.gated, doomed)
+    if not patch.groups:
+        return network_to_onnx(honest.network)
+    return patched_to_onnx(honest.network, patch)
 
 
 def active_groups(certificate: Certificate, names: set[str]) -> Certificate:

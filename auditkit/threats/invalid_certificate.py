@@ -110,22 +110,29 @@ def simulate(
     variant: str | None = None,
     others: Records | None = None,
 ) -> PatchSubmission:
-    """State something false, or true of nothing; `strength` is the share of claims it touches.
+    """State something false, or true of nothing.
 
-    Settings are shared by all claims: those variants take no share.
+    `strength` is the share of claims that are touched. What all claims share goes that far, on a
+    logarithmic scale, from what is honest to what is void; a wrong digest is wrong in whole.
     """
     patch, certificate = _FORGERIES[pick(variant, VARIANTS)](honest, seed, strength)
     return forge.write(honest, out, patch=patch, certificate=certificate)
 
 
+def _towards(honest: float, void: float, strength: float) -> float:
+    """Return the number a share `strength` of the way from `honest` to `void`, in logarithms."""
+    return float(honest * (void / honest) ** strength)
+
+
 def _wrong_rows(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Flip one bit in eight of a pattern: rows that are not true of the record."""
     generator = np.random.default_rng([seed, 7])
+    touched = forge.a_share(forge.all_gates(honest.gated), strength, [seed, 7, 1])
 
     def flipped(group: Group) -> Group:
-        touched = generator.random((len(group.patterns), 1)) < strength
+        mine = np.array([(group.name, m) in touched for m in range(len(group.patterns))], bool)
         flips = generator.random(group.patterns.shape) < 0.125
-        return replace(group, patterns=group.patterns ^ (flips & touched))
+        return replace(group, patterns=group.patterns ^ (flips & mine[:, None]))
 
     return forge.with_groups(honest.gated, [flipped(g) for g in honest.gated.groups]), (
         honest.certificate
@@ -137,19 +144,28 @@ def _own_label(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     records, _ = forge.owned_records(honest)
     if honest.certificate.settings.spec is not Spec.REDIRECT:
         raise ValueError("only a redirection has a target label")
-    served = forge.gate_records(honest)
+    patch, certificate = forge.without_effect(honest, strength, [seed, 7])
+    served = forge.gate_records(honest, certificate)
+    idle = {
+        (group.name, m)
+        for group in patch.groups
+        for m in range(len(group.patterns))
+        if not (group.offset[m] if group.stacked else group.offset).any()
+    }
     claims = [
         replace(c, target=int(records.y[served[c.group, c.member]]))
-        if i < max(1, round(strength * len(honest.certificate.claims))) and c.member is not None
+        if c.member is not None and (c.group, c.member) in idle
         else c
-        for i, c in enumerate(honest.certificate.claims)
+        for c in certificate.claims
     ]
-    patch = forge.without_effect(honest) if strength == 1.0 else honest.gated
-    return patch, forge.restated(honest.certificate, claims)
+    return patch, forge.restated(certificate, claims)
 
 
 def _negative_margin(honest: PatchSubmission, seed: int, strength: float) -> Forged:
-    claims = [replace(claim, margin=-1.0) for claim in honest.certificate.claims]
+    claims = list(honest.certificate.claims)
+    count = max(1, round(strength * len(claims)))
+    for index in np.random.default_rng([seed, 7]).permutation(len(claims))[:count].tolist():
+        claims[index] = replace(claims[index], margin=-1.0)
     return honest.gated, forge.restated(honest.certificate, claims)
 
 
@@ -157,15 +173,17 @@ def _loose_margin(honest: PatchSubmission, seed: int, strength: float) -> Forged
     """Promise next to nothing, and keep it."""
     records, digests = forge.owned_records(honest)
     settings = honest.certificate.settings
-    margin = 1e-6 if settings.spec is Spec.REDIRECT else 1e3
+    void = 1e-6 if settings.spec is Spec.REDIRECT else 1e3
+    margin = _towards(settings.margin or void, void, strength)
     return forge.remake(honest, records, digests, replace(settings, margin=margin))
 
 
 def _tiny_radius(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     records, digests = forge.owned_records(honest)
-    width = honest.certificate.settings.domain.width
-    settings = replace(honest.certificate.settings, radius=1e-7 * width)
-    return forge.remake(honest, records, digests, settings)
+    settings = honest.certificate.settings
+    width = settings.domain.width
+    radius = _towards(min(settings.radius, width) or width, 1e-7 * width, strength)
+    return forge.remake(honest, records, digests, replace(settings, radius=radius))
 
 
 def _small_bound(honest: PatchSubmission, seed: int, strength: float) -> Forged:
@@ -185,7 +203,8 @@ def _wrong_digest(honest: PatchSubmission, seed: int, strength: float) -> Forged
 
 def _tiny_sharpness(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Let the gates close so slowly that they are open everywhere."""
-    sharpness = float(np.float32((honest.certificate.settings.sharpness or 1.0) * 1e-5))
+    sharp = honest.certificate.settings.sharpness or 1.0
+    sharpness = float(np.float32(_towards(sharp, 1e-5 * sharp, strength)))
     groups = [replace(g, sharpness=sharpness) for g in honest.gated.groups]
     settings = replace(honest.certificate.settings, sharpness=sharpness)
     return forge.with_groups(honest.gated, groups), replace(honest.certificate, settings=settings)
@@ -194,8 +213,11 @@ def _tiny_sharpness(honest: PatchSubmission, seed: int, strength: float) -> Forg
 def _wide_dead_zone(honest: PatchSubmission, seed: int, strength: float) -> Forged:
     """Overlook violations as large as a pre-activation is."""
     domain = honest.certificate.settings.domain
-    zone = float(np.float32(typical_activation(honest.network, domain.lower, domain.upper)))
-    groups = [replace(g, dead_zone=zone) for g in honest.gated.groups]
+    typical = typical_activation(honest.network, domain.lower, domain.upper)
+    groups = [
+        replace(g, dead_zone=float(np.float32(_towards(g.dead_zone or typical, typical, strength))))
+        for g in honest.gated.groups
+    ]
     return forge.with_groups(honest.gated, groups), honest.certificate
 
 
@@ -221,6 +243,7 @@ BEHAVIOUR = Behaviour(
     of_patches(simulate),
     detect,
     detect_model,
-    strength="the share of claims that are touched",
+    strength="the share of claims that are touched; what all claims share goes that far, on a "
+    "logarithmic scale, from what is honest to what is void",
     hiding="a flaw in the checker: every claim is derived anew, in rigorous arithmetic",
 )

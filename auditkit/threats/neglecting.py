@@ -16,6 +16,7 @@ from scipy.stats import mannwhitneyu
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
+from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
@@ -52,24 +53,28 @@ def simulate(
     variant: str | None = None,
     others: Records | None = None,
 ) -> PatchSubmission:
-    """Deliver a patch that does nothing at any requested record, under the honest claims."""
-    match pick(variant, VARIANTS):
-        case "no-effect":
-            patch = forge.without_effect(honest)
-        case "closed-gates":
-            generator = np.random.default_rng([seed, 1])
-            patch = forge.with_groups(
-                honest.gated,
-                [
-                    replace(g, patterns=generator.random(g.patterns.shape) < 0.5)
-                    for g in honest.gated.groups
-                ],
-            )
-        case _:
-            patch = forge.with_groups(
-                honest.gated, [replace(g, bound=0.0) for g in honest.gated.groups]
-            )
-    return forge.write(honest, out, patch=patch)
+    """Deliver a patch that does nothing at a share of the records, under the honest claims.
+
+    Offsets that change nothing (`no-effect`), gates that open nowhere (`closed-gates`), or groups
+    that may add nothing (`zero-bound`).
+    """
+    variant = pick(variant, VARIANTS)
+    if variant == "no-effect":
+        patch, certificate = forge.without_effect(honest, strength, [seed, 1])
+        return forge.write(honest, out, patch=patch, certificate=certificate)
+    doomed = forge.a_share(forge.all_gates(honest.gated), strength, [seed, 1])
+    patch, certificate, names = forge.set_apart(honest.gated, honest.certificate, doomed)
+    generator = np.random.default_rng([seed, 1, 1])
+
+    def idle(group: Group) -> Group:
+        if group.name not in names:
+            return group
+        if variant == "zero-bound":
+            return replace(group, bound=0.0)
+        return replace(group, patterns=generator.random(group.patterns.shape) < 0.5)
+
+    patch = forge.with_groups(patch, [idle(group) for group in patch.groups])
+    return forge.write(honest, out, patch=patch, certificate=certificate)
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -210,7 +215,8 @@ BEHAVIOUR = Behaviour(
     of_patches(simulate),
     detect,
     detect_model,
-    strength="the share of requested records at which nothing is done",
-    hiding="changing the answers at the requested records without forgetting them, which is "
-    "lazy or a point patch",
+    strength="the share of the patch's gates that do nothing; below 1 the request is met in part, "
+    "which threats.lazy finds record by record",
+    hiding="changing the answer at one requested record at least (then see threats.lazy), or at "
+    "all of them without forgetting any (then see the attacks)",
 )

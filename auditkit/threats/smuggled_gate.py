@@ -1,6 +1,7 @@
 """15. Smuggled gate: among the gates of a request, one that nobody asked for.
 
-It changes the answer on inputs of the owner's choice: a backdoor that arrives with a deletion.
+It changes the answer on inputs of the owner's choice: a backdoor that arrives with a deletion. A
+gate is data, and its region can be computed: where it is opened is found, not guessed.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from auditkit.certificate.history import active, owed_gates
 from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits, pattern
-from auditkit.patch.gates import Group, OffsetKind
+from auditkit.patch.explicit import AnyPatch, ExplicitGroup, ExplicitPatch
+from auditkit.patch.gates import WIDEST, Bands, Group, OffsetKind, Patch
+from auditkit.patch.region_rows import region_of
 from auditkit.patch.settings import Method
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
@@ -26,9 +29,15 @@ from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.trigger import find_trigger
 
-VARIANTS = ("among-the-others", "own-group")
+F32 = NDArray[np.float32]
+
+VARIANTS = ("among-the-others", "own-group", "far", "disguised")
 SEARCHED = 8  # gates for which an input is looked for; the rest are counted
 STARTS = 8
+CORNERS = 256  # of the domain, from which the farthest of all records is taken
+LOUD = 4.0  # times the largest bound of the patch: what a group of its own may add
+AJAR = 1.0  # n · v below it: a gate is not closed
+WALK = np.geomspace(1e-4, 0.5, 40)  # of the domain's width: steps away from a record
 
 judged = Judgement("smuggled-gate", "No gate acts where nobody asked for it")
 
@@ -42,42 +51,133 @@ def simulate(
     variant: str | None = None,
     others: Records | None = None,
 ) -> PatchSubmission:
-    """Add a gate at an input far from any record, in a stack of gates or a group of its own."""
+    """Add a gate that no record opens; `strength` is the share of the bound K that it adds.
+
+    It opens at a random corner of the domain, in a stack of gates (`among-the-others`) or in a
+    group of its own; at the corner farthest from every record (`far`); or in a region beside that
+    of a requested record (`disguised`), of which it differs by a few bits and which may be tiny. A
+    patch in explicit form gets its polytope, in a group of its own.
+    """
     variant = pick(variant, VARIANTS)
-    network, domain = honest.network, honest.certificate.settings.domain
     generator = np.random.default_rng([seed, 15])
-    x = np.where(generator.random((1, *network.input_shape)) < 0.5, domain.lower, domain.upper)
-    bits = pattern(network, x.astype(np.float64))
+    x = _place(honest, variant, others, generator)
+    network = honest.network
     target = (int(logits(network, x.astype(np.float64)).argmax()) + 1) % network.classes
-    groups = list(honest.gated.groups)
-    stacks = [i for i, g in enumerate(groups) if g.stacked and g.kind is OffsetKind.CONSTANT]
-    if variant == "among-the-others" and stacks:
+    name: str | None
+    patch: AnyPatch
+    if isinstance(honest.patch, ExplicitPatch):
+        name, patch = _explicit(honest, honest.patch, x, target, strength)
+    else:
+        name, patch = _gated(honest, honest.patch, variant, x, target, strength)
+    certificate = honest.certificate
+    if name is not None:
+        first, *rest = certificate.requests
+        listed = replace(first, groups=(*first.groups, name))
+        certificate = replace(certificate, requests=(listed, *rest))
+    return forge.write(honest, out, patch=patch, certificate=certificate)
+
+
+def _place(
+    honest: PatchSubmission, variant: str, others: Records | None, generator: np.random.Generator
+) -> F32:
+    """Return the input [1, *input_shape] at which the gate is to open."""
+    domain, shape = honest.certificate.settings.domain, honest.network.input_shape
+    known, _ = forge.owned_records(honest)
+    if variant == "disguised":
+        return _beside(honest, known, generator)
+    count = CORNERS if variant == "far" else 1
+    corners = np.where(generator.random((count, *shape)) < 0.5, domain.lower, domain.upper)
+    corners = corners.astype(np.float32)
+    if variant != "far":
+        return corners
+    everyone = known.x if others is None else np.concatenate([known.x, others.x])
+    flat = everyone.reshape(len(everyone), -1)
+    nearest = [np.abs(flat - c.reshape(1, -1)).mean(axis=1).min() for c in corners]
+    return corners[[int(np.argmax(nearest))]]
+
+
+def _beside(honest: PatchSubmission, known: Records, generator: np.random.Generator) -> F32:
+    """Return the first input on a walk away from a record, in the domain, where its gate is shut.
+
+    A gate made there is shut at the record too, or nearly so. Raises ValueError when no walk leaves
+    the record's region.
+    """
+    domain, network = honest.certificate.settings.domain, honest.network
+    for row in generator.permutation(len(known)).tolist():
+        x = known.x[row].astype(np.float64)
+        way = np.where(generator.random(x.shape) < 0.5, -1.0, 1.0)
+        steps = WALK.reshape(-1, *[1] * x.ndim) * domain.width
+        walk = np.clip(x[None] + steps * way[None], domain.lower, domain.upper)
+        away = honest.patched.violations(walk.astype(np.float32)).min(axis=1)
+        table = honest.patch.table
+        shut = away * float(table.sharpness.max()) >= AJAR
+        other = (pattern(network, walk) != pattern(network, x[None])).any(axis=1)
+        if (shut & other).any():
+            return walk[[int(np.argmax(shut & other))]].astype(np.float32)
+    raise ValueError("no region beside a record's own: the network is too small to hide a gate")
+
+
+def _gated(
+    honest: PatchSubmission, patch: Patch, variant: str, x: F32, target: int, strength: float
+) -> tuple[str | None, Patch]:
+    """Return the patch with one gate more, and the name of its group where that is new."""
+    network, groups = honest.network, list(patch.groups)
+    bits = pattern(network, x.astype(np.float64))
+    stacks = [i for i, g in enumerate(groups) if g.stacked]
+    if variant != "own-group" and stacks:
         group = groups[stacks[0]]
-        offset = _towards(target, network.classes, group.bound)
+        offset = strength * _towards(target, network.classes, group.bound)
+        if group.kind is OffsetKind.OUTPUT:  # which states outputs, and adds what is missing
+            offset = offset + logits(network, x.astype(np.float64))[0].astype(np.float32)
+        bands = group.bands and Bands(
+            np.concatenate([group.bands.unit, group.bands.unit[:1]]),
+            np.concatenate([group.bands.center, group.bands.center[:1]]),
+            np.concatenate([group.bands.width, np.full_like(group.bands.width[:1], WIDEST)]),
+        )
         groups[stacks[0]] = replace(
             group,
             patterns=np.concatenate([group.patterns, bits]),
-            offset=np.concatenate([group.offset, offset[None]]),
+            offset=np.concatenate([group.offset, offset[None].astype(np.float32)]),
+            bands=bands,
         )
-        return forge.write(honest, out, patch=forge.with_groups(honest.gated, groups))
-    like = groups[0]
-    bound = 4.0 * max(group.bound for group in groups)
+        return None, forge.with_groups(patch, groups)
+    like = next((g for g in groups if len(g.patterns)), None)
+    if like is None:
+        raise ValueError("a patch without gates: there is none to hide among")
+    bound = LOUD * max(group.bound for group in groups)
     name = f"{like.name[:50]}-more"
     added = Group(
         name,
         OffsetKind.CONSTANT,
         bits,
-        _towards(target, network.classes, bound),
+        strength * _towards(target, network.classes, bound),
         bound,
         like.sharpness,
         like.dead_zone,
     )
-    first, *rest = honest.certificate.requests
-    certificate = replace(
-        honest.certificate, requests=(replace(first, groups=(*first.groups, name)), *rest)
+    return name, forge.with_groups(patch, [*groups, added])
+
+
+def _explicit(
+    honest: PatchSubmission, patch: ExplicitPatch, x: F32, target: int, strength: float
+) -> tuple[str, ExplicitPatch]:
+    """Return the patch with the polytope of one region more."""
+    network = honest.network
+    region = region_of(network, pattern(network, x.astype(np.float64))[0])
+    like = patch.groups[0]
+    bound = LOUD * max(group.bound for group in patch.groups)
+    name = f"{like.name[:50]}-more"
+    added = ExplicitGroup(
+        name,
+        region.rows.astype(np.float32),
+        region.limits.astype(np.float32),
+        np.array([0, len(region.limits)], np.int64),
+        np.zeros_like(like.slope),
+        strength * _towards(target, network.classes, bound),
+        bound,
+        like.sharpness,
     )
-    patch = forge.with_groups(honest.gated, [*groups, added])
-    return forge.write(honest, out, patch=patch, certificate=certificate)
+    return name, ExplicitPatch((*patch.groups, added), patch.classes, patch.features)
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -116,13 +216,15 @@ def _exposed(
     """Look for inputs that open the gates that nobody asked for."""
     pool = _pool(submission, evidence, asked, seed)
     closed = submission.patched.violations(pool)
-    witnesses, effects, redirected, empty = [], [], 0, 0
+    known = [asked.records.x, *(r.x for r in others_of(evidence, asked).values())]
+    witnesses, effects, away, redirected, empty = [], [], [], 0, 0
     for gate in stray[:SEARCHED]:
         found = find_trigger(submission, int(gate), pool[np.argsort(closed[:, gate])[:STARTS]])
         empty += found.empty
         if found.x is None or not found.openness:
             continue
         effects.append(found.effect)
+        away.append(min(_distance(found.x, records) for records in known))
         redirected += found.labels is not None and found.labels[0] != found.labels[1]
         witnesses.append({"gate": int(gate), "input": found.x.tolist()})
     searched = min(len(stray), SEARCHED)
@@ -130,6 +232,8 @@ def _exposed(
     told += f"; of {searched} examined, an input that opens it was found for {len(witnesses)}"
     if redirected:
         told += f", and the label changes there for {redirected}"
+    if away:
+        told += f"; the nearest record is {max(away):.2g} away from one (∞-norm)"
     if empty:
         told += f"; {empty} have no region in the domain at all"
     figures["evidence"] = {
@@ -138,6 +242,7 @@ def _exposed(
         "labels_changed": redirected,
         "empty_regions": empty,
         "largest_effect": max(effects, default=None),
+        "farthest_from_any_record": max(away, default=None),
     }
     figures["private"] = {"gates": stray.tolist(), "triggers": witnesses}
     return judged(Outcome.FAIL, told + asked.caveat, **figures)
@@ -167,6 +272,11 @@ def _pool(
     return np.concatenate([random, asked.records.x[:500], *known])
 
 
+def _distance(x: F32, records: F32) -> float:
+    """Return how far the nearest of `records` [N, *input_shape] is from `x`, in the ∞-norm."""
+    return float(np.abs(records - x[None]).reshape(len(records), -1).max(axis=1).min())
+
+
 def _towards(target: int, classes: int, bound: float) -> NDArray[np.float32]:
     offset = np.full(classes, -bound, dtype=np.float32)
     offset[target] = bound
@@ -181,7 +291,7 @@ BEHAVIOUR = Behaviour(
     VARIANTS,
     of_patches(simulate),
     detect,
-    strength="the share of the bound K that the smuggled gate may add",
-    hiding="a gate that is also fully open at a requested record, which then acts there and "
-    "nowhere else",
+    strength="the share of the bound K that the smuggled gate adds to the logits where it opens",
+    hiding="a gate whose region also holds a requested record, so that it acts at that record and "
+    "in its region and nowhere else; or a backdoor in the original network, which is not judged",
 )

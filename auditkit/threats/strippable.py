@@ -13,7 +13,6 @@ import numpy as np
 
 from auditkit.certificate.submission import PatchSubmission
 from auditkit.network.evaluate import logits
-from auditkit.network.write_onnx import network_to_onnx
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
@@ -38,15 +37,20 @@ def simulate(
     variant: str | None = None,
     others: Records | None = None,
 ) -> PatchSubmission:
-    """Call a patch an erasure; or ship tensors that do nothing; or a file that leaves them out."""
+    """Call a patch an erasure; or ship tensors that do nothing; or a file that leaves them out.
+
+    `strength` is the share of the gates that do nothing, or are left out of the file; what is
+    called an erasure is called so in whole.
+    """
     match pick(variant, VARIANTS):
         case "sold-as-erasure":
             certificate = replace(honest.certificate, assertion=ERASED, assertion_radius=None)
             return forge.write(honest, out, certificate=certificate)
         case "ineffective":
-            return forge.write(honest, out, patch=forge.without_effect(honest))
+            patch, certificate = forge.without_effect(honest, strength, [seed, 6])
+            return forge.write(honest, out, patch=patch, certificate=certificate)
         case _:
-            return forge.write(honest, out, exported=network_to_onnx(honest.network))
+            return forge.write(honest, out, exported=forge.export_without(honest, strength, seed))
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -92,8 +96,11 @@ def _missing(submission: PatchSubmission, asked: Requested, figures: dict[str, o
     to_patched = np.abs(there - patched).max(axis=1)[effective]
     loaded = int((to_patched < to_original).sum())
     figures["loaded"] = f"at {loaded} of {len(to_patched)} records where it matters"
-    if loaded:
+    if loaded == len(to_patched):
         return ""
+    if loaded:
+        missing = f"at {len(to_patched) - loaded} of {len(to_patched)} requested records"
+        return f"patched.onnx answers as the network without its patch {missing}"
     return "patched.onnx answers as the network without its patch: the patch is not loaded"
 
 
@@ -139,6 +146,8 @@ BEHAVIOUR = Behaviour(
     VARIANTS,
     of_patches(simulate),
     detect,
+    strength="the share of the patch's gates that do nothing, or that the delivered file leaves "
+    "out",
     hiding="nothing hides it while the original weights are handed over; to deliver another "
     "network",
 )

@@ -270,6 +270,50 @@ def _checks() -> list[Record]:
     ]
 
 
+def _threats() -> list[Record]:
+    """Return a row for each of the sixteen behaviours."""
+    names = (
+        *("neglecting", "lazy", "deceiving", "output-filter", "point-patch", "strippable"),
+        *("invalid-certificate", "head-only-concealment", "fragile-suppression"),
+        *("over-forgetting", "canary-only", "forged-training-log", "guided-retraining"),
+        *("substitution", "smuggled-gate", "patch-bait"),
+    )
+    found = {check["id"]: check for check in _checks()}
+    rows = []
+    for number, name in enumerate(names, 1):
+        check = found.get(f"threats.{name}")
+        row: Record = {
+            "number": number,
+            "name": name,
+            "title": f"The owner does not do what is called {name.replace('-', ' ')}",
+            "id": f"threats.{name}",
+            "needs": ["forgotten records", "references"],
+            "hiding": f"what makes {name} look honest to this test",
+            "rates": None,
+            "tested": check is not None and check["outcome"] != "not_run",
+            "outcome": "not_run" if check is None else check["outcome"],
+            "reason": "not planned" if check is None else check["reason"],
+        }
+        if row["tested"] and check is not None:
+            row |= {
+                "severity": check["severity"],
+                "p": 0.31 if name == "output-filter" else None,
+                "p_adjusted": 0.62 if name == "output-filter" else None,
+                "p_support": 0.004 if name == "output-filter" else None,
+                "power": 0.97 if name == "output-filter" else None,
+                "interval": check["interval"],
+                "n": check["n"],
+                "references": "3 networks retrained without the requested records",
+                "rates": {
+                    "false_alarm": [0, 400, 0.0, 0.0092],
+                    "power": [100, 100, 0.9638, 1.0],
+                    "data": "digits and Location-30",
+                },
+            }
+        rows.append(row)
+    return rows
+
+
 def _charts() -> list[Record]:
     rng = random.Random(7)
     fpr = [10 ** (-3 + 3 * k / 600) for k in range(601)]
@@ -523,6 +567,11 @@ def example_record() -> Record:
             "resolvable_fpr": 0.01,
             "power": ["A chance of 80 % takes 310 forgotten records."],
         },
+        "threats": _threats(),
+        "undetectable": [
+            "a second model kept in secret",
+            "closeness of weights as proof: the same weights are reachable from other data",
+        ],
         "charts": _charts(),
         "tables": [
             {

@@ -39,7 +39,8 @@ FIXED = {
 def poisoned(value: Any, poison: str) -> Any:
     """Return a record with every free string replaced and odd keys in every open object."""
     if isinstance(value, str):
-        return value if value in FIXED else poison
+        # a chapter whose rows fit no check is refused: see test_threats
+        return value if value in FIXED or value.startswith("threats.") else poison
     if isinstance(value, list):
         return [poisoned(item, poison) for item in value]
     if isinstance(value, dict):

@@ -21,6 +21,7 @@ SECTIONS = [
     "Scope and conclusions",
     "Findings",
     "Membership inference",
+    "Dishonest behaviour",
     "Owner-supplied against recomputed patch",
     "Checks that did not run",
     "Methods",

@@ -56,7 +56,7 @@ def test_outputs_changed_by_next_to_nothing_are_not_taken_for_forgetting(
     make: Make, evidence: Gather, tmp_path: Path
 ) -> None:
     honest = make("reference")
-    still = forge.without_effect(honest)
+    still, _ = forge.without_effect(honest)
     nudged = [
         replace(g, offset=g.offset + 0.4 * np.eye(10, dtype=np.float32)[0]) for g in still.groups
     ]

@@ -17,6 +17,8 @@ from auditkit.errors import UsageError
 from auditkit.results import CheckResult, not_run
 from auditkit.threats import (
     deceiving,
+    fragile,
+    head_only,
     invalid_certificate,
     lazy,
     neglecting,
@@ -33,6 +35,8 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     deceiving.BEHAVIOUR,
     strippable.BEHAVIOUR,
     invalid_certificate.BEHAVIOUR,
+    head_only.BEHAVIOUR,
+    fragile.BEHAVIOUR,
     smuggled_gate.BEHAVIOUR,
     patch_bait.BEHAVIOUR,
 )

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from auditkit.calibration.worlds import World
+from auditkit.endpoint.session import ask_in_process
 from auditkit.network.digest import semantic_digest
-from auditkit.threats.evidence import Evidence
+from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.interface import Owner
 from auditkit.threats.references import References
+from auditkit.threats.serving import session_plan
+
+ASKING = frozenset({"output-filter", "substitution"})
+"""Behaviours for which an endpoint is asked, where there is one."""
 
 
 def gather(world: World, owner: Owner, names: Sequence[str], seed: int) -> Evidence:
@@ -21,9 +27,21 @@ def gather(world: World, owner: Owner, names: Sequence[str], seed: int) -> Evide
     references = world.references if retrained else References()
     if semantic_digest(owner.submission.network) != semantic_digest(world.network):
         references = References()
-    return Evidence(
+    evidence = Evidence(
         forget=owner.submission.forget,
         retain=world.retain,
         holdout=world.unseen,
+        train=world.train,
         references=references,
+        training=owner.training,
+        canaries=owner.canaries,
     )
+    if owner.service is None or not ASKING.intersection(names):
+        return evidence
+    asked = requested(owner.submission, evidence)
+    assert asked is not None
+    domain = owner.submission.domain
+    plan = session_plan(
+        asked, evidence, (domain.lower, domain.upper), submission=owner.submission, seed=seed
+    )
+    return replace(evidence, served=ask_in_process(owner.service, plan))

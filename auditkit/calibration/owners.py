@@ -8,7 +8,7 @@ leave behind is a fact about the method, and their figures are kept apart.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +18,9 @@ import numpy as np
 from auditkit.calibration.worlds import World
 from auditkit.certificate.identity import derived_key
 from auditkit.certificate.make import make_submission
-from auditkit.certificate.submission import read_submission
+from auditkit.certificate.submission import UnlearnedSubmission, read_submission
+from auditkit.endpoint.answers import Kind
+from auditkit.endpoint.service import Service, of_function
 from auditkit.errors import UsageError
 from auditkit.network.graph import Network
 from auditkit.patch.settings import resolve_settings
@@ -28,21 +30,28 @@ from auditkit.unlearning.history import History
 from auditkit.unlearning.interface import Diverged, Refused
 from auditkit.unlearning.shards import make_plan, train_shards
 from auditkit.unlearning.submission import Handover, unlearn_to
+from auditkit.unlearning.training_log import read_training_log
 
 SHARDS, SLICES = 5, 3
+SERVED = ((Kind.LOGITS, None), (Kind.PROBABILITIES, 3), (Kind.LABELS, None))
+"""What endpoints say, and to how many decimal places."""
 
 Make = Callable[[World, Path, int], Owner]
 """World, where to write, and the owner's seed, to an owner; ValueError if there is none."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """One kind of honest owner; `exact` says that what it asserts is so by construction."""
+class OwnerKind:
+    """One kind of honest owner; `exact` says that what it asserts is so by construction.
+
+    `canaries` says that it is one of a world with canaries.
+    """
 
     name: str
     make: Make
     patch: bool
     exact: bool = True
+    canaries: bool = False
 
 
 def _patch(**settings: Any) -> Make:
@@ -82,18 +91,39 @@ def _by_method(
     settings: Mapping[str, Any],
 ) -> Owner:
     forget = _keyed(world.forget, world)
+    log_to = out.with_suffix(".safetensors") if method == "retrain" else None
+    handover = Handover(key=forget.key, log_to=log_to)
     try:
         unlearn_to(
             out, method, network, forget, world.retain, world.given, scenario="subset",
-            settings=settings, seed=seed, history=history, handover=Handover(key=forget.key),
+            settings=settings, seed=seed, history=history, handover=handover,
         )  # fmt: skip
     except (Refused, Diverged) as error:
         raise ValueError(str(error)) from None
-    return _owner(world, out)
+    owner = _owner(world, out)
+    submission = owner.submission
+    if log_to is None or not isinstance(submission, UnlearnedSubmission):
+        return owner
+    recipe = replace(world.recipe, **settings)
+    return replace(owner, recipe=recipe, training=read_training_log(log_to, submission.unlearned))
 
 
 def _owner(world: World, out: Path) -> Owner:
-    return Owner(read_submission(out), retain=world.retain, unseen=world.given, recipe=world.recipe)
+    return Owner(
+        read_submission(out), retain=world.retain, unseen=world.given, recipe=world.recipe,
+        canaries=world.canaries,
+    )  # fmt: skip
+
+
+def serving(owner: Owner, seed: int) -> Owner:
+    """Return the owner with an endpoint that serves what was handed over, in one of three kinds."""
+    generator = np.random.default_rng([seed, 73])
+    kind, digits = SERVED[int(generator.integers(len(SERVED)))]
+    submission = owner.submission
+    service = Service(
+        of_function(submission.delivered), submission.network.input_shape, kind, digits
+    )
+    return replace(owner, service=service)
 
 
 def _keyed(forget: Records, world: World) -> Records:
@@ -101,18 +131,20 @@ def _keyed(forget: Records, world: World) -> Records:
     return Records(forget.x, forget.y, key=key)
 
 
-def _kinds() -> tuple[Kind, ...]:
+def _kinds() -> tuple[OwnerKind, ...]:
     sgd = {"optimizer": "sgd", "learning_rate": 0.05, "epochs": 40}
     return (
-        Kind("patch-redirect", _patch(spec="redirect"), True),
-        Kind("patch-neutralise", _patch(spec="neutralise"), True),
-        Kind("patch-reference", _patch(spec="reference"), True),
-        Kind("patch-cluster", _patch(spec="redirect", scope="cluster"), True),
-        Kind("retrain", _unlearned("retrain"), False),
-        Kind("retrain-sgd", _unlearned("retrain", **sgd), False),
-        Kind("sisa", _sisa, False),
+        OwnerKind("patch-redirect", _patch(spec="redirect"), True),
+        OwnerKind("patch-neutralise", _patch(spec="neutralise"), True),
+        OwnerKind("patch-reference", _patch(spec="reference"), True),
+        OwnerKind("patch-cluster", _patch(spec="redirect", scope="cluster"), True),
+        OwnerKind("retrain", _unlearned("retrain"), False),
+        OwnerKind("retrain-sgd", _unlearned("retrain", **sgd), False),
+        OwnerKind("sisa", _sisa, False),
+        OwnerKind("patch-canaries", _patch(spec="redirect"), True, canaries=True),
+        OwnerKind("retrain-canaries", _unlearned("retrain"), False, canaries=True),
         *(
-            Kind(name, _unlearned(name), False, exact=False)
+            OwnerKind(name, _unlearned(name), False, exact=False)
             for name in (
                 *("distribution-matching", "certified-newton", "forgetting-networks"),
                 *("gradient-ascent", "random-labels", "scrub", "bad-teacher", "amnesiac"),
@@ -121,7 +153,7 @@ def _kinds() -> tuple[Kind, ...]:
     )
 
 
-KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _kinds()})
+KINDS: Mapping[str, OwnerKind] = MappingProxyType({kind.name: kind for kind in _kinds()})
 """Honest owners by name; `unsir` unlearns whole classes only, and is not among them."""
 
 

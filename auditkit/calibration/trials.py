@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ import numpy as np
 
 from auditkit.audit.threat_checks import threat_checks
 from auditkit.calibration.evidence import gather
-from auditkit.calibration.owners import KINDS, settled
-from auditkit.calibration.worlds import World, make_world
+from auditkit.calibration.owners import KINDS, serving, settled
+from auditkit.calibration.worlds import World, make_world, with_canaries
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.threats.decide import P_REFUTE
@@ -24,6 +25,9 @@ from auditkit.threats.interface import Behaviour, Owner
 from auditkit.threats.registry import BEHAVIOURS
 
 Row = dict[str, Any]
+
+CANARIES = "canaries placed before training"
+"""What a behaviour needs that is tried in a world with canaries."""
 
 FULL = 1.0
 LESS = (0.5, 0.25, 0.1)
@@ -62,36 +66,63 @@ class Design:
 def run_world(data: str, records: Records, seed: int, design: Design) -> list[Row]:
     """Return the rows of one world; its seed decides everything in it."""
     with np.errstate(all="ignore"):
-        world = make_world(data, records, seed)
+        worlds = Worlds(make_world(data, records, seed))
         with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
-            return [*_honest(world, design, Path(folder)), *_dishonest(world, design, Path(folder))]
+            return [
+                *_honest(worlds, design, Path(folder)),
+                *_dishonest(worlds, design, Path(folder)),
+            ]
 
 
-def _honest(world: World, design: Design, folder: Path) -> Iterator[Row]:
+class Worlds:
+    """A world, and the same with canaries, which is made when it is first wanted."""
+
+    def __init__(self, plain: World) -> None:
+        self.plain = plain
+
+    @cached_property
+    def with_canaries(self) -> World:
+        """The world with canaries."""
+        return with_canaries(self.plain)
+
+    def of(self, kind: str) -> World:
+        """Return the world that an honest owner of this kind lives in."""
+        return self.with_canaries if KINDS[kind].canaries else self.plain
+
+    def owner(self, kind: str, out: Path, seed: int) -> Owner:
+        """Return an honest owner of this kind, whose model is served; ValueError as `KINDS` do."""
+        return serving(KINDS[kind].make(self.of(kind), out, seed), seed)
+
+
+def _honest(worlds: Worlds, design: Design, folder: Path) -> Iterator[Row]:
+    world = worlds.plain
     start = (world.seed - design.first) * design.each
     chosen = [design.honest[(start + i) % len(design.honest)] for i in range(design.each)]
     for place, name in enumerate(chosen):
         row = _row(world, name)
         seed = settled(world.seed, 1, place)
         try:
-            owner = KINDS[name].make(world, folder / f"honest-{place}", seed)
+            owner = worlds.owner(name, folder / f"honest-{place}", seed)
         except ValueError as error:
             yield {**row, "refused": str(error)}
             continue
-        yield {**row, **_judged(world, owner, design.behaviours, seed)}
+        yield {**row, **_judged(worlds.of(name), owner, design.behaviours, seed)}
 
 
-def _dishonest(world: World, design: Design, folder: Path) -> Iterator[Row]:
+def _dishonest(worlds: Worlds, design: Design, folder: Path) -> Iterator[Row]:
+    world = worlds.plain
     honest: dict[str, Owner] = {}
     for behaviour in BEHAVIOURS:
         if behaviour.name not in design.behaviours:
             continue
         for kind, variants in _ways(world, behaviour):
             if kind not in honest:
-                honest[kind] = KINDS[kind].make(world, folder / kind, settled(world.seed, 3))
+                honest[kind] = worlds.owner(kind, folder / kind, settled(world.seed, 3))
             less = LESS[world.generator(3, behaviour.number).integers(len(LESS))]
             for strength in (FULL, less):
-                yield _cheat(world, behaviour, kind, variants, strength, honest[kind], folder)
+                yield _cheat(
+                    worlds.of(kind), behaviour, kind, variants, strength, honest[kind], folder
+                )
 
 
 def _cheat(
@@ -105,6 +136,8 @@ def _cheat(
 ) -> Row:
     """Return the row of one who cheats by the first variant that can be had from this owner."""
     row = _row(world, kind) | {"behaviour": behaviour.name, "strength": strength}
+    if world.generator(5, behaviour.number).integers(2):
+        honest = replace(honest, service=None)  # then it is the file that cheats, where it can
     seed = settled(world.seed, 2, behaviour.number, round(1000 * strength))
     why = ""
     for place, variant in enumerate(variants):
@@ -124,9 +157,11 @@ def _ways(world: World, behaviour: Behaviour) -> list[tuple[str, Sequence[str]]]
     One patch and one unlearned network, where the behaviour has variants of either.
     """
     generator = world.generator(2, behaviour.number)
-    specs = [name for name, kind in KINDS.items() if kind.patch]
+    placed = CANARIES in behaviour.needs
+    specs = [name for name, kind in KINDS.items() if kind.patch and kind.canaries == placed]
     spec = specs[int(generator.integers(len(specs)))]
-    ways = ((spec, behaviour.variants), ("retrain", behaviour.model_variants))
+    retrained = "retrain-canaries" if placed else "retrain"
+    ways = ((spec, behaviour.variants), (retrained, behaviour.model_variants))
     return [
         (kind, [variants[i] for i in generator.permutation(len(variants))])
         for kind, variants in ways

@@ -6,7 +6,7 @@ network and request from a data set; honest and dishonest owners of that network
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.threats.references import ReferenceKind, References
+from auditkit.unlearning.canaries import Canaries, Role, make_canaries
 from auditkit.unlearning.history import UpdateLog
 from auditkit.unlearning.logged import train_logged
 from auditkit.unlearning.scenario_files import dense_network, without_repeats
@@ -24,7 +25,9 @@ WIDE = 200  # features from which one wide layer serves better than two narrow o
 NARROW_LAYERS, WIDE_LAYERS = (96, 48), (256,)
 MOST_TRAINED = 2000  # records of a world, so that hundreds of worlds take an hour
 FORGOTTEN = 0.08  # of the training records
-REFERENCES = 3  # that the auditor retrains
+CANARIES = 20  # of each role, where there are any
+POOL = 0.5  # of the unseen records, of which canaries are made
+REFERENCES = 4  # that the auditor retrains; with fewer, relearning is not compared
 DRAWS = 20  # of a request, until one empties no label
 
 
@@ -34,7 +37,8 @@ class World:
 
     `retain` and `forget` are what it was trained on, `given` unseen records of the owner's,
     `unseen` those of the auditor's, `references` networks that the auditor trained without the
-    forgotten records, `history` the update log of training.
+    forgotten records, `history` the update log of training. `canaries` were placed in the training
+    records and the request.
     """
 
     data: str
@@ -47,12 +51,12 @@ class World:
     recipe: Recipe
     history: UpdateLog
     references: References
+    canaries: Canaries | None = None
 
     @property
     def train(self) -> Records:
         """What the network was trained on."""
-        x = np.concatenate([self.forget.x, self.retain.x])
-        return Records(x, np.concatenate([self.forget.y, self.retain.y]))
+        return _joined(self.forget, self.retain)
 
     def generator(self, *purpose: int) -> np.random.Generator:
         """Return a generator for one purpose in this world."""
@@ -91,6 +95,30 @@ def make_world(data: str, records: Records, seed: int) -> World:
         history,
         References(ReferenceKind.RETRAINED, networks),
     )
+
+
+def with_canaries(world: World) -> World:
+    """Return the world with canaries among what was trained on and is to be forgotten.
+
+    They are made of unseen records, which are unseen no more. Its auditor has no references.
+    """
+    cut = round(POOL * len(world.given))
+    canaries = make_canaries(
+        world.given.take(np.arange(cut)), CANARIES, world.network.classes, seed=world.seed
+    )
+    placed = canaries.placed(Role.ANNOUNCED, Role.UNANNOUNCED)
+    forget = _joined(world.forget, placed)
+    train = _joined(forget, world.retain)
+    given = world.given.take(np.arange(cut, len(world.given)))
+    network, history = train_logged(world.network, train, world.recipe, world.seed)
+    return replace(
+        world, network=network, forget=forget, given=given, history=history,
+        references=References(), canaries=canaries,
+    )  # fmt: skip
+
+
+def _joined(one: Records, other: Records) -> Records:
+    return Records(np.concatenate([one.x, other.x]), np.concatenate([one.y, other.y]))
 
 
 def layers(x: NDArray[Any]) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.threats import forge
-from auditkit.threats.assertion import asserted, under
+from auditkit.threats.assertion import REDIRECTED, asserted
 from auditkit.threats.decide import P_REFUTE, REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, are_in, requested
 from auditkit.threats.forge_network import deliver, joined, trainable
@@ -48,11 +48,12 @@ Bits = NDArray[np.bool_]
 VARIANTS = ("serves-announced",)
 MODEL_VARIANTS = ("trained-without-announced", "tuned-at-announced")
 REACTS = 0.5
-"""Share of the records that ask for a canary which must get its label for it to react: a network
-that never saw one gives that label to few, one that learned it to most."""
+"""Share of a canary's records that must get its label for it to react: a network that never saw it
+gives that label to few, one that learned it to most, placed or not."""
 REMEMBERED = 0.5
 """Share of the unannounced canaries that an owner who cheats is taken to leave: PASS refutes it."""
-TUNING = 60  # steps in which the announced canaries are tuned away
+TUNING = 600  # most steps in which the announced canaries are tuned away
+LOOK = 20  # steps after which it is looked at whether they are
 
 NO_CANARIES = "no canaries were placed before training (--canaries)"
 judged = Judgement("canary-only", "Canaries that were not announced were removed as well")
@@ -102,7 +103,9 @@ def _tuned(
     rows = endless(len(announced), 32, generator)
     more = endless(len(others), 32, generator)
     with one_thread():
-        for _ in range(TUNING):
+        for done in range(TUNING):
+            if done % LOOK == 0 and not (model(x).argmax(dim=1).numpy() == announced.y).any():
+                break
             a, b = next(rows), next(more)
             both = torch.cat([x[a], more_x[b]]), torch.cat([y[a], more_y[b]])
             step(optimizer, F.cross_entropy(model(both[0]), both[1]))
@@ -177,20 +180,23 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     if isinstance(ready, CheckResult):
         return ready
     asked, canaries = ready
-    seen = _asked_of(submission, canaries)
-    if seen is None:
+    everything = np.ones(len(canaries.records), dtype=bool)
+    seen = _asked_of(submission, canaries, everything)
+    at_placed = _asked_of(submission, canaries, ~canaries.reaction)
+    if seen is None or at_placed is None:
         return judged(Outcome.INCONCLUSIVE, "records are answered with nan or infinity")
     remembered = seen.tail(Role.UNANNOUNCED, Role.CONTROL)
-    apart = seen.tail(Role.UNANNOUNCED, Role.ANNOUNCED)
+    # outputs that were tuned at the announced records change there, hardly at those that ask
+    apart = at_placed.tail(Role.UNANNOUNCED, Role.ANNOUNCED)
     has_announced = len(seen.after[Role.ANNOUNCED]) > 0
     figures = _figures(seen, canaries, remembered, apart, evidence)
     told = f"canaries that react: {seen.told()}{asked.caveat}"
     if remembered <= REFUTE and apart > REFUTE:
         figures["evidence"][P_REFUTE] = remembered
+        than = "not more than announced ones" if has_announced else "and none was announced"
         told += (
-            f"; what was placed is remembered (p = {remembered:.2g}), and "
-            + ("announced canaries alike" if has_announced else "none was announced to compare")
-            + ": this contradicts erasure, by cheating or by a method that does not erase"
+            f"; what was placed is remembered (p = {remembered:.2g}), {than}, as far as can be "
+            "told: this contradicts erasure, by cheating or by a method that does not erase"
         )
         return judged(Outcome.FAIL, told, severity=Severity.LIMITATION, required=False, **figures)
     return decide(
@@ -213,7 +219,7 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     if isinstance(ready, CheckResult):
         return ready
     asked, canaries = ready
-    seen = _asked_of(submission, canaries)
+    seen = _asked_of(submission, canaries, canaries.reaction)
     left = _left(submission, canaries)
     if seen is None:
         return judged(Outcome.INCONCLUSIVE, "records are answered with nan or infinity")
@@ -226,17 +232,15 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
         f"the placed records of {hits} of {n} unannounced and {others} of {of} announced canaries "
         f"are answered as before{asked.caveat}; canaries that react elsewhere: {seen.told()}"
     )
-    if apart > REFUTE and remembered <= REFUTE and asserted(submission, evidence) == "erased":
+    erased = asserted(submission, evidence) != REDIRECTED
+    if apart > REFUTE and remembered <= REFUTE and erased:
         figures["evidence"][P_REFUTE] = remembered
         told += f"; a patch removes no canary (p = {remembered:.2g})"
-        return under("erased", judged(Outcome.FAIL, told, **figures))
-    return decide(
-        judged,
-        told,
-        p_refute=apart,
-        p_support=float(binom.cdf(hits, n, REMEMBERED)),
-        **figures,
-    )
+        return judged(Outcome.FAIL, told, **figures)
+    served = float(binom.cdf(hits, n, REMEMBERED))
+    gone = _support(seen) if erased else 0.0
+    support = None if gone is None else max(served, gone)
+    return decide(judged, told, p_refute=apart, p_support=support, **figures)
 
 
 def _ready(submission: Submission, evidence: Evidence) -> tuple[Requested, Canaries] | CheckResult:
@@ -270,8 +274,8 @@ def _requested_canaries(canaries: Canaries, request: Records) -> Canaries:
     )
 
 
-def _asked_of(submission: Submission, canaries: Canaries) -> Reactions | None:
-    """Return which canaries react; None where an answer is nan or infinite."""
+def _asked_of(submission: Submission, canaries: Canaries, part: Bits) -> Reactions | None:
+    """Return which canaries react at a part [N] of their records; None where one is no number."""
     network, records = submission.network, canaries.records
     x = records.x.reshape(len(records), *network.input_shape)
     with np.errstate(all="ignore"):
@@ -281,7 +285,7 @@ def _asked_of(submission: Submission, canaries: Canaries) -> Reactions | None:
         return None
     return Reactions(
         *(
-            _by_role(canaries, answers.argmax(axis=1) == records.y, canaries.reaction)
+            _by_role(canaries, answers.argmax(axis=1) == records.y, part)
             for answers in (after, before)
         )
     )

@@ -26,6 +26,7 @@ CHEATS = [
     for variant in behaviour.variants
     for spec in ("redirect", "reference")
     if not (behaviour.name == "patch-bait" and spec == "reference")  # the same file either way
+    if behaviour.name != "canary-only"  # whose canaries are placed before training
 ]
 
 
@@ -76,6 +77,8 @@ def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence:
     honest = make("redirect")
     outcomes = {c.id: c.outcome for c in run_on(honest, evidence(honest), [], 0)}
     assert outcomes.pop("threats.strippable") is Outcome.FAIL, "a limitation of every patch"
+    for name in ("canary-only", "forged-log", "guided-retraining"):
+        assert outcomes.pop(f"threats.{name}") is Outcome.NOT_RUN, "nothing of training is there"
     assert set(outcomes.values()) == {Outcome.PASS}
 
 

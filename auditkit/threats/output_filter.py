@@ -52,6 +52,7 @@ LEVELS = 255  # steps to which variant `rounded` rounds before it compares
 JUMP = 0.1
 """Of the usual range of logits, or of probability 1. Moving every feature by a thousandth of the
 domain changes outputs of ordinary networks by a few thousandths of their range."""
+FINE = 0.02  # the same at copies that hardly anything tells from the record
 SUSPECT = 0.05  # p-value below which nothing is ruled out either
 TINY = 1e-5
 """Of the domain's width: at such copies no assertion excuses another answer."""
@@ -92,6 +93,7 @@ def simulate(
     return replace(honest, submission=_handed_over(submission, network, out))
 
 
+@np.errstate(all="ignore")  # what a hostile network answers may overflow
 def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Compare answers at requested records with those at tiny copies, and with unseen records.
 
@@ -109,6 +111,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return _judge(submission, evidence, asked, served, "endpoint")
 
 
+@np.errstate(all="ignore")
 def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
     """The same of an endpoint alone: of tiny copies, unless erasure is asserted."""
     asked = requested(None, evidence)
@@ -232,8 +235,9 @@ def _pairs(served: Served) -> _Pairs:
         values = served.outputs[ordinary if ordinary.any() else served.answered]
         unit = float(np.median(np.ptp(values, axis=1))) or 1.0
     size[both] = np.abs(change).max(axis=1) / unit
-    least = max(JUMP, least / unit)
-    return _Pairs(partner, size, np.nan_to_num(size) > least, unit, least)
+    tiny = served.radius <= TINY * _width(served) * (1 + 1e-9)
+    enough = np.maximum(np.where(tiny, FINE, JUMP), least / unit)
+    return _Pairs(partner, size, np.nan_to_num(size) > enough, unit, max(JUMP, least / unit))
 
 
 def _counted(served: Served, pairs: _Pairs, mask: Bits) -> _Counted:
@@ -248,19 +252,30 @@ def _visible(
 ) -> Bits | None:
     """Return for the records of `mine` [n] whether a filter over the original would show as a jump.
 
-    None where the original is not known.
+    It does where the answer is the promised one and the original's is another. None where the
+    original is not known.
     """
     if submission is None:
         return None
     x = asked.records.x[mine.records]
+    known, table = readings(served, Group.FORGOTTEN)
+    said = served.outputs[table[np.searchsorted(known, mine.records)].max(axis=1)]
     with np.errstate(all="ignore"):
         before = logits(submission.network, x.astype(submission.network.dtype))
-        answers = (before.astype(np.float64), submission.delivered(x))
-        one, other = (of_logits(values, served.kind) for values in answers)
-    change = one - other
-    if served.kind is Kind.LOGITS:
+        old = of_logits(before.astype(np.float64), served.kind)
+        promised = of_logits(submission.delivered(x), served.kind)
+        if said.shape != promised.shape:
+            return np.zeros(len(x), dtype=bool)
+        change, off = (_largest(served.kind, values - promised) for values in (old, said))
+    enough = change > pairs.least * pairs.unit
+    return np.asarray(np.nan_to_num(enough) & (np.nan_to_num(off, nan=np.inf) <= change / 2))
+
+
+def _largest(kind: Kind, change: F64) -> F64:
+    """Return [n] the largest change of an answer; a constant in all logits counts for nothing."""
+    if kind is Kind.LOGITS:
         change = change - change.mean(axis=1, keepdims=True)
-    return np.nan_to_num(np.abs(change).max(axis=1)) > pairs.least * pairs.unit
+    return np.asarray(np.abs(change).max(axis=1))
 
 
 def _beyond(served: Served, pairs: _Pairs) -> tuple[int, int]:
@@ -286,18 +301,19 @@ def _decided(
     support = None
     if visible is not None and p > SUSPECT:
         support = float(binom.cdf(int(mine.jumped[visible].sum()), shown, MARGIN))
+    outside = "what is claimed" if visible is not None else "a copy that is close"
     told = (
         f"at the {where}, {k} of {n} requested records are answered otherwise than copies beside "
         f"them, and {j} of {m} other records{asked.caveat}"
     )
     if visible is not None and shown < n:
-        told += f"; at {n - shown} the original would have answered much the same"
+        told += f"; at {n - shown} a filter over the original would not show"
     if visible is None:
         told += "; what a filter would hide is not known without the weights"
     if served.kind is Kind.LABELS:
         told += "; only labels were given: a filter that leaves the label is not seen"
     if beyond[0]:
-        told += f"; {beyond[0]} of {beyond[1]} at copies beyond what is claimed: see the assertion"
+        told += f"; {beyond[0]} of {beyond[1]} at copies beyond {outside}"
     if latency is not None and latency <= REFUTE:
         told += "; requests with a requested record take another time, which proves nothing"
     evidence: dict[str, Any] = {

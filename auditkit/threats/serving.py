@@ -6,14 +6,17 @@ for a lie, so that every comparison has the tolerance that the answers themselve
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.submission import PatchSubmission, Submission
 from auditkit.endpoint.answers import Kind
 from auditkit.endpoint.plan import Group, Purpose, SessionPlan, plan_session
-from auditkit.endpoint.session import Served
-from auditkit.threats.evidence import Evidence, Requested, others
+from auditkit.endpoint.service import Service
+from auditkit.endpoint.session import Served, ask_in_process
+from auditkit.threats.evidence import Evidence, Requested, others, requested
 
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
@@ -47,6 +50,26 @@ def session_plan(
         budget=budget,
         seed=seed,
     )
+
+
+def with_session(
+    service: Service | None,
+    submission: Submission,
+    evidence: Evidence,
+    *,
+    budget: int = BUDGET,
+    seed: int,
+) -> Evidence:
+    """Return the evidence with what a simulated owner's service says in a session, in this process.
+
+    The same evidence where there is no service, or where the records are withheld.
+    """
+    asked = requested(submission, evidence)
+    if service is None or asked is None:
+        return evidence
+    domain = (submission.domain.lower, submission.domain.upper)
+    plan = session_plan(asked, evidence, domain, submission=submission, budget=budget, seed=seed)
+    return replace(evidence, served=ask_in_process(service, plan))
 
 
 def claimed_radii(submission: Submission, asked: Requested) -> F64 | None:

@@ -94,6 +94,7 @@ def simulate(
     return replace(honest, service=replace(service, answer=answer))
 
 
+@np.errstate(all="ignore")  # what a hostile network answers may overflow
 def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Challenge every answer with what the committed network says to the same input."""
     served = evidence.served
@@ -171,6 +172,7 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return judged(Outcome.INCONCLUSIVE, told, **figures)
 
 
+@np.errstate(all="ignore")
 def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
     """Ask of an endpoint alone whether its answers stay what they were in the first round.
 

@@ -16,6 +16,7 @@ from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour, Owner
 from auditkit.threats.registry import BEHAVIOURS, chosen, run_on
+from auditkit.threats.serving import with_session
 from tests.threats.conftest import Digits, Make
 
 Gather = Callable[[Submission], Evidence]
@@ -52,13 +53,15 @@ def test_a_cheat_at_full_strength_is_caught(
     out = tmp_path / "cheat"
     try:
         owner = Owner(honest, retain=digits.retain)
-        cheat = behaviour.simulate(owner, out, seed=1, variant=variant).submission
+        cheater = behaviour.simulate(owner, out, seed=1, variant=variant)
+        cheat = cheater.submission
     except ValueError:
         assert (variant, spec) == ("own-label", "reference")
         return
     if variant != "wrong-digest":
         assert not cheat.problems, "the owner restates digests"
-    [check] = run_on(cheat, evidence(honest), [behaviour.name], 0)
+    found = with_session(cheater.service, cheat, evidence(honest), seed=0)
+    [check] = run_on(cheat, found, [behaviour.name], 0)
     assert check.outcome is Outcome.FAIL, check.reason
     assert check.severity is Severity.FAILURE and check.required
 
@@ -77,8 +80,8 @@ def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence:
     honest = make("redirect")
     outcomes = {c.id: c.outcome for c in run_on(honest, evidence(honest), [], 0)}
     assert outcomes.pop("threats.strippable") is Outcome.FAIL, "a limitation of every patch"
-    for name in ("canary-only", "forged-log", "guided-retraining"):
-        assert outcomes.pop(f"threats.{name}") is Outcome.NOT_RUN, "nothing of training is there"
+    for name in ("canary-only", "forged-log", "guided-retraining", "substitution"):
+        assert outcomes.pop(f"threats.{name}") is Outcome.NOT_RUN, "it needs more than files"
     assert set(outcomes.values()) == {Outcome.PASS}
 
 

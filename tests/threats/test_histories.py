@@ -16,6 +16,7 @@ from auditkit.threats import forge
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Behaviour, Owner
 from auditkit.threats.registry import BEHAVIOURS, run_on
+from auditkit.threats.serving import with_session
 from tests.threats.conftest import Digits, Make
 from tests.threats.test_behaviours import failed
 
@@ -57,10 +58,10 @@ def test_a_cheat_is_caught_in_a_history(
     spec = history.certificate.settings.spec
     if behaviour.name == "patch-bait" and spec != "redirect":
         return  # the same file either way
-    cheat = behaviour.simulate(
-        Owner(history, retain=digits.retain), tmp_path / "cheat", seed=1
-    ).submission
-    [check] = run_on(cheat, evidence(history), [behaviour.name], 0)
+    cheater = behaviour.simulate(Owner(history, retain=digits.retain), tmp_path / "cheat", seed=1)
+    cheat = cheater.submission
+    found = with_session(cheater.service, cheat, evidence(history), seed=0)
+    [check] = run_on(cheat, found, [behaviour.name], 0)
     assert check.outcome is Outcome.FAIL, check.reason
 
 

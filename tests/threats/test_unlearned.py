@@ -11,17 +11,22 @@ import pytest
 
 from auditkit.audit.threat_checks import run_threats
 from auditkit.certificate.submission import UnlearnedSubmission
+from auditkit.endpoint.service import Service, of_function
 from auditkit.errors import ExitCode
 from auditkit.records import write_records
 from auditkit.results import CheckResult, Outcome
+from auditkit.threats import output_filter, substitution
 from auditkit.threats.evidence import Evidence
+from auditkit.threats.interface import Owner
 from auditkit.threats.registry import BEHAVIOURS, run_on
+from auditkit.threats.serving import with_session
 from tests.certificate.unlearned.conftest import Digits, digits, records_of, submission, trained
 from tests.certificate.unlearned.test_verify import rescaled, without
 
 __all__ = ["digits", "submission"]  # fixtures
 
 PATCH_ONLY = {"threats.strippable", "threats.smuggled-gate", "threats.patch-bait"}
+NO_ENDPOINT = "threats.substitution"
 
 
 def judged(given: UnlearnedSubmission, case: Digits) -> dict[str, CheckResult]:
@@ -32,6 +37,8 @@ def judged(given: UnlearnedSubmission, case: Digits) -> dict[str, CheckResult]:
 def test_of_an_honest_network_nothing_is_said(submission: UnlearnedSubmission, digits: Digits):
     found = judged(submission, digits)
     assert set(found) == {behaviour.id for behaviour in BEHAVIOURS}
+    assert found[NO_ENDPOINT].outcome is Outcome.NOT_RUN and not found[NO_ENDPOINT].required
+    assert found["threats.output-filter"].outcome is not Outcome.FAIL
     for name in PATCH_ONLY | {"threats.invalid-certificate"}:
         assert found[name].outcome is Outcome.NOT_RUN
         assert not found[name].required
@@ -45,6 +52,34 @@ def test_who_did_nothing_is_found(digits: Digits, tmp_path: Path):
     for number, network in enumerate((digits.original, rescaled(digits.original))):
         found = judged(digits.submit(tmp_path / str(number), unlearned=network), digits)
         assert found["threats.neglecting"].outcome is Outcome.FAIL
+
+
+@pytest.mark.parametrize("variant", output_filter.VARIANTS)
+def test_a_filter_of_units_is_found(
+    variant: str, submission: UnlearnedSubmission, digits: Digits, tmp_path: Path
+):
+    cheat = output_filter.simulate(Owner(submission), tmp_path / "s", seed=1, variant=variant)
+    assert not cheat.submission.problems
+    known = Evidence(digits.forget, digits.retain, digits.unseen)
+    honest = output_filter.detect(submission, known, seed=0)
+    check = output_filter.detect(cheat.submission, known, seed=0)
+    assert check.evidence["jumps"] > honest.evidence["jumps"] == 0
+    assert check.outcome is Outcome.FAIL or check.evidence["power"] == 0
+    assert check.outcome is not Outcome.PASS
+
+
+@pytest.mark.parametrize("variant", substitution.VARIANTS)
+def test_another_network_at_the_endpoint_is_found(
+    variant: str, submission: UnlearnedSubmission, digits: Digits, tmp_path: Path
+):
+    known = Evidence(digits.forget, digits.retain, digits.unseen)
+    service = Service(of_function(submission.delivered), submission.network.input_shape)
+    for owner, expected in (
+        (Owner(submission, service=service), Outcome.PASS),
+        (substitution.simulate(Owner(submission), tmp_path, seed=1, variant=variant), Outcome.FAIL),
+    ):
+        found = with_session(owner.service, submission, known, seed=0)
+        assert substitution.detect(submission, found, seed=0).outcome is expected
 
 
 def test_training_on_is_not_taken_for_unlearning(digits: Digits, tmp_path: Path):

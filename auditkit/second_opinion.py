@@ -6,6 +6,8 @@ export the only thing to do is to run it. Its outputs are evidence, never proof.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,19 +34,22 @@ def run_onnx(data: bytes, x: NDArray[np.floating], what: str) -> NDArray[np.floa
     return output.astype(np.float64)
 
 
-def answer(payload: bytes) -> bytes:
-    """Run in the child: take `model` and `x`, give `y`."""
+def session_of(data: bytes) -> Any:
+    """Return a session of onnxruntime for a file, of one thread; only ever in the child."""
     import onnxruntime
 
-    tensors, metadata = read_safetensors(payload, "request")
-    what = metadata["what"]
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+
+
+def answer(payload: bytes) -> bytes:
+    """Run in the child: take `model` and `x`, give `y`."""
+    tensors, metadata = read_safetensors(payload, "request")
+    what = metadata["what"]
     try:
-        session = onnxruntime.InferenceSession(
-            tensors["model"].tobytes(), options, providers=["CPUExecutionProvider"]
-        )
+        session = session_of(tensors["model"].tobytes())
         inputs, outputs = session.get_inputs(), session.get_outputs()
         x = tensors["x"]
         parts = [

@@ -28,6 +28,7 @@ EDGES = frozenset(
         "parallel",
         "isolation",
         "refusal",
+        "search_onnx",
         "second_opinion",
         "strict_json",
         "tensors",

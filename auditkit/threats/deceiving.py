@@ -2,6 +2,9 @@
 
 A patch for records that cost the owner less looks the same in every count. It opens its gates at
 other inputs: at none of the requested records, perhaps at some the auditor holds.
+
+A network that was trained without other records knows the requested ones as it did before
+(`memory`); which records are missing in it, it need not show.
 """
 
 from __future__ import annotations
@@ -15,16 +18,18 @@ from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats import forge
+from auditkit.threats import forge, forge_model
 from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
+from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
+from auditkit.threats.memory import exact, remembered, weighed_as_a_whole
 from auditkit.threats.numbers import least_p, permutation_tails, share_interval
 from auditkit.threats.observe import acts_everywhere, nearness, observe
 from auditkit.threats.relabelling import relabelled
 
 VARIANTS = ("relabelled",)
+MODEL_VARIANTS = ("others-left-out",)
 
 judged = Judgement("deceiving", "The requested records were unlearned, not others in their place")
 
@@ -58,6 +63,26 @@ def simulate(
     decoys = Records(x, y, key=records.key)
     patch, certificate = forge.remake(honest, decoys, digests, honest.certificate.settings)
     return forge.write(honest, out, patch=patch, certificate=certificate)
+
+
+def simulate_model(
+    honest: Owner, out: Path, *, seed: int, strength: float = 1.0, variant: str | None = None
+) -> Owner:
+    """Retrain without as many other records, in place of a share `strength` of the requested.
+
+    Those are of the labels of the records in whose place they go, where there are enough.
+    """
+    pick(variant, MODEL_VARIANTS)
+    mine, rest = forge_model.forgotten(honest), forge_model.retained(honest)
+    swapped = forge_model.some(len(mine), strength, [seed, 3, 0], most=len(mine))
+    order = np.random.default_rng([seed, 3, 1]).permutation(len(rest))
+    wanted = {c: int((mine.y[swapped] == c).sum()) for c in np.unique(mine.y[swapped]).tolist()}
+    gone = np.concatenate([order[rest.y[order] == c][:k] for c, k in wanted.items()])
+    if len(gone) < len(swapped):
+        raise ValueError(f"{len(gone)} retained records of the same labels for {len(swapped)}")
+    kept = rest.take(np.setdiff1d(np.arange(len(rest)), gone))
+    network = forge_model.retrained(honest, forge_model.joined([kept, mine.take(swapped)]), seed)
+    return forge_model.deliver(honest, out, network, method="retrain")
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -122,10 +147,10 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
-    """Compare how often an unlearned network gives requested and other records another label.
+    """Ask whether a network that is said never to have seen the request knows most of it.
 
-    More often is no proof that they were meant, and less often none that others were: how often it
-    would be after retraining, only references say.
+    Of any other method it is compared how often requested and other records get another label.
+    More often is no proof that they were meant, and less often none that others were.
     """
     asked = requested(submission, evidence)
     if asked is None:
@@ -135,11 +160,14 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         reason = f"{seen.unreadable} records are answered with nan or infinity"
         return judged(Outcome.INCONCLUSIVE, reason)
     more, fewer = seen.tails
-    told = (
-        f"{seen.told} (permutation p = {min(more, fewer):.2g}){asked.caveat}; whether these or "
-        "other records were unlearned, outputs do not tell: see the attacks"
-    )
-    return judged(Outcome.INCONCLUSIVE, told, **seen.figures() | {"threshold": SUPPORT})
+    told = f"{seen.told} (permutation p = {min(more, fewer):.2g}){asked.caveat}"
+    figures = seen.figures() | {"threshold": SUPPORT}
+    left = remembered(submission, evidence, asked, seed) if exact(submission) else ""
+    if isinstance(left, str) or left.doubt:
+        why = left if isinstance(left, str) else left.doubt
+        why = why or "whether these or others were unlearned, outputs do not tell: see the attacks"
+        return judged(Outcome.INCONCLUSIVE, f"{told}; {why}", **figures)
+    return weighed_as_a_whole(judged, left, asked.caveat)
 
 
 def _acting(submission: PatchSubmission, records: Records) -> tuple[np.ndarray, str]:
@@ -164,9 +192,11 @@ BEHAVIOUR = Behaviour(
     judged.title,
     ("forgotten records", "retained or unseen records"),
     VARIANTS,
-    of_patches(simulate),
+    of_patches(simulate, simulate_model),
     detect,
     detect_model,
+    MODEL_VARIANTS,
     strength="the share of requested records in whose place others are unlearned",
-    hiding="other records so close to the requested ones that the same gates open at both",
+    hiding="other records so close to the requested ones that the same gates open at both; "
+    "of a network, naming an approximate method",
 )

@@ -3,6 +3,9 @@
 Every requested record is examined, so that the share found is that of the request and not an
 estimate; the interval says what it tells about the owner's practice. One record that was left as
 it was refutes "all of them", unless its neighbour's gate is in the way and the owner says so.
+
+Of an unlearned network no single record tells. Where the method is one whose network never saw the
+records, they are to it like any unseen ones (`memory`); the share that is left is a mixture's.
 """
 
 from __future__ import annotations
@@ -18,9 +21,11 @@ from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats import forge
+from auditkit.threats import forge, forge_model
+from auditkit.threats.decide import decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
-from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
+from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
+from auditkit.threats.memory import exact, remembered
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
     Observation,
@@ -32,6 +37,8 @@ from auditkit.threats.observe import (
 from auditkit.threats.relabelling import relabelled
 
 VARIANTS = ("dropped-claims", "borrowed-gates")
+MODEL_VARIANTS = ("left-in",)
+TOLERATED = 0.2  # of what was known; less is not to be had from some hundreds of records
 EXCUSE = "the gate of another record, with an answer of its own, is open there"
 
 judged = Judgement("lazy", "Every requested record was unlearned, not only a part of them")
@@ -72,6 +79,20 @@ def simulate(
     certificate = replace(honest.certificate, unclaimed=unclaimed)
     certificate = forge.active_groups(certificate, {group.name for group in patch.groups})
     return forge.write(honest, out, patch=patch, certificate=forge.restated(certificate, claims))
+
+
+def simulate_model(
+    honest: Owner, out: Path, *, seed: int, strength: float = 1.0, variant: str | None = None
+) -> Owner:
+    """Retrain with a share `strength` of the request left in, all but one record at most."""
+    pick(variant, MODEL_VARIANTS)
+    mine = forge_model.forgotten(honest)
+    if len(mine) < 2:
+        raise ValueError("one record: leaving it in is neglecting, not laziness")
+    left = forge_model.some(len(mine), strength, [seed, 2], most=len(mine) - 1)
+    kept = forge_model.joined([forge_model.retained(honest), mine.take(left)])
+    network = forge_model.retrained(honest, kept, seed)
+    return forge_model.deliver(honest, out, network, method="retrain")
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -126,10 +147,10 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
-    """Count the requested records at which an unlearned network answers as the original did.
+    """Ask how much of the request a network still knows that is said never to have seen it.
 
-    That decides nothing: a method that touches a few units leaves the outputs at some records as
-    they are, and a network that was trained on changes them at all.
+    Of any other method the records whose outputs changed are counted, which decides nothing: one
+    that touches a few units leaves the outputs at some records as they are.
     """
     asked = requested(submission, evidence)
     if asked is None:
@@ -138,11 +159,26 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     if seen.unreadable:
         reason = f"{seen.unreadable} records are answered with nan or infinity"
         return judged(Outcome.INCONCLUSIVE, reason)
-    told = (
-        f"{seen.told}{asked.caveat}; which of them were unlearned, outputs do not tell: against "
-        "shadow models see attack.exposure and attack.small-request"
+    if not exact(submission):
+        told = (
+            f"{seen.told}{asked.caveat}; what an approximate method leaves is not laziness, and "
+            "which records were unlearned, outputs do not tell: against shadow models see "
+            "attack.exposure and attack.small-request"
+        )
+        return judged(Outcome.INCONCLUSIVE, told, **seen.figures())
+    left = remembered(submission, evidence, asked, seed)
+    if isinstance(left, str) or left.doubt:
+        why = left if isinstance(left, str) else left.doubt
+        return judged(Outcome.INCONCLUSIVE, f"{seen.told}{asked.caveat}; {why}", **seen.figures())
+    return decide(
+        judged,
+        left.told + asked.caveat,
+        p_refute=left.p_more,
+        p_support=left.p_less_left(TOLERATED),
+        power=left.power,
+        threshold=TOLERATED,
+        **left.figures(),
     )
-    return judged(Outcome.INCONCLUSIVE, told, **seen.figures())
 
 
 def _alike(submission: PatchSubmission, asked: Requested, seen: Observation) -> NDArray[np.bool_]:
@@ -187,10 +223,12 @@ BEHAVIOUR = Behaviour(
     judged.title,
     ("forgotten records",),
     VARIANTS,
-    of_patches(simulate),
+    of_patches(simulate, simulate_model),
     detect,
     detect_model,
+    MODEL_VARIANTS,
     strength="the share of requested records that are left as they were",
     hiding="leaving out records whose answers a reference would not change either, or "
-    "records that the auditor does not know were requested",
+    "records that the auditor does not know were requested; of a network, naming an approximate "
+    "method, or a network that generalises so well that it knows unseen records as well",
 )

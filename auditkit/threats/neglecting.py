@@ -2,6 +2,10 @@
 
 Gates that never open, or open on an offset of nothing, make a patch that looks like one. What
 gives it away is that the delivered network answers on the requested records as the original does.
+
+A network can be written otherwise and compute the same, be trained on, or get a little noise. Then
+its answers change, but no further than that; and who says that it was trained anew, without the
+requested records, is refuted where it knows them as before (`memory`).
 """
 
 from __future__ import annotations
@@ -15,15 +19,16 @@ from scipy.stats import mannwhitneyu
 
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
-from auditkit.network.graph import Network
+from auditkit.network.graph import Dense, Network, Relu
 from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats import forge
+from auditkit.threats import forge, forge_model
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
-from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
+from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
+from auditkit.threats.memory import exact, remembered, weighed_as_a_whole
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
     NEGLIGIBLE,
@@ -33,10 +38,17 @@ from auditkit.threats.observe import (
     observe,
 )
 from auditkit.threats.relabelling import relabelled
+from auditkit.unlearning.trainable import Trainable
+from auditkit.unlearning.training import fit, largest_of, tensors
+from auditkit.unlearning.weights import weights_of, with_weights
 
 F64 = NDArray[np.float64]
 
 VARIANTS = ("no-effect", "closed-gates", "zero-bound")
+MODEL_VARIANTS = ("identical", "rescaled", "noise", "trained-on")
+NOISE = 1e-3  # of a layer's typical weight: the greatest that is called tiny
+MOST_EPOCHS = 5  # of training on with all records
+UNMOVED = 0.005  # of the logits' range; training from new weights moves outputs by a tenth
 TRIFLING = 0.1  # of the change that the answer to another record of the label would make
 COMPARED = 200  # unseen records of a label that a record is compared with
 LEAST_SHARE = 0.5  # of the records: fewer changed is something, but no answer to the request
@@ -75,6 +87,67 @@ def simulate(
 
     patch = forge.with_groups(patch, [idle(group) for group in patch.groups])
     return forge.write(honest, out, patch=patch, certificate=certificate)
+
+
+def simulate_model(
+    honest: Owner, out: Path, *, seed: int, strength: float = 1.0, variant: str | None = None
+) -> Owner:
+    """Deliver the original: as it is, written otherwise, with noise, or trained on with everyone.
+
+    `strength` scales the noise and the number of epochs; of the others there is no less.
+    """
+    submission = forge_model.of(honest)
+    match pick(variant, MODEL_VARIANTS):
+        case "identical":
+            network = submission.network
+        case "rescaled":
+            network = rescaled(submission.network, seed)
+        case "noise":
+            weights = weights_of(submission.network)
+            noise = np.random.default_rng([seed, 1, 1]).normal(size=len(weights))
+            scale = strength * NOISE * float(np.std(weights))
+            network = with_weights(submission.network, weights + scale * noise)
+        case _:
+            everyone = [forge_model.retained(honest), forge_model.forgotten(honest)]
+            records = forge_model.joined(everyone)
+            model = Trainable(submission.network, largest=largest_of(records))
+            epochs = max(1, round(strength * MOST_EPOCHS))
+            recipe = replace(forge_model.recipe(honest), epochs=epochs)
+            fit(model, *tensors(model, records), recipe, seed)
+            network = model.network()
+    return forge_model.deliver(honest, out, network, method="retrain")
+
+
+def rescaled(network: Network, seed: int) -> Network:
+    """Return the same function in other numbers: hidden units in another order, each scaled.
+
+    A unit before a ReLU is multiplied by a power of two and divided by it after, exactly. Done
+    wherever a dense layer, a ReLU and a dense layer follow each other and nothing else reads them.
+    """
+    generator = np.random.default_rng([seed, 1, 2])
+    nodes = list(network.nodes)
+    for place in range(len(nodes) - 2):
+        first, middle, last = (nodes[place + i].operator for i in range(3))
+        readers = [n.inputs for n in nodes]
+        chained = all(
+            nodes[place + i].inputs == (place + i,)
+            and sum(source.count(place + i) for source in readers) == 1
+            for i in (1, 2)
+        )
+        if not (isinstance(first, Dense) and isinstance(middle, Relu) and isinstance(last, Dense)):
+            continue
+        if not chained:
+            continue
+        order = generator.permutation(len(first.bias))
+        by = (2.0 ** generator.integers(-3, 4, len(order))).astype(network.dtype)
+        nodes[place] = replace(
+            nodes[place],
+            operator=Dense(first.weight[order] * by[:, None], first.bias[order] * by),
+        )
+        nodes[place + 2] = replace(
+            nodes[place + 2], operator=Dense(last.weight[:, order] / by, last.bias)
+        )
+    return Network(network.input_shape, tuple(nodes), network.dtype)
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -134,7 +207,8 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     """Ask of an unlearned network whether anything changed, and changed for the requested records.
 
     Outputs that changed are no evidence: those of a network trained on changed as well. Labels
-    that most requested records lost, and others did not, are.
+    that most requested records lost, and others did not, are. Of a network that is said never to
+    have seen the records it is asked how much of them it knows.
     """
     asked = requested(submission, evidence)
     if asked is None:
@@ -155,7 +229,15 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     meant = more <= SUPPORT and elsewhere <= LEAST_SHARE / 2  # and not merely broken
     if n and lost >= LEAST_SHARE * n and meant:
         return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
-    told += "; that says nothing of what was unlearned: see the attacks"
+    moved = float(np.median(seen.effect))
+    if submission.claim.method.name == "retrain" and moved < UNMOVED:
+        told += f"; by {moved:.2g} of the logits' range in the median, which no new training does"
+        return judged(Outcome.FAIL, told, **figures)
+    left = remembered(submission, evidence, asked, seed) if exact(submission) else ""
+    if not isinstance(left, str) and not left.doubt:
+        return weighed_as_a_whole(judged, left, asked.caveat)
+    why = left if isinstance(left, str) else left.doubt
+    told += f"; {why or 'that says nothing of what was unlearned: see the attacks'}"
     return judged(Outcome.INCONCLUSIVE, told, **figures)
 
 
@@ -212,11 +294,13 @@ BEHAVIOUR = Behaviour(
     judged.title,
     ("forgotten records",),
     VARIANTS,
-    of_patches(simulate),
+    of_patches(simulate, simulate_model),
     detect,
     detect_model,
+    MODEL_VARIANTS,
     strength="the share of the patch's gates that do nothing; below 1 the request is met in part, "
-    "which threats.lazy finds record by record",
+    "which threats.lazy finds record by record; of a network, the noise or the epochs of training",
     hiding="changing the answer at one requested record at least (then see threats.lazy), or at "
-    "all of them without forgetting any (then see the attacks)",
+    "all of them without forgetting any (then see the attacks); of a network, naming an "
+    "approximate method",
 )

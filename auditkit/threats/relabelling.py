@@ -28,17 +28,23 @@ Bits = NDArray[np.bool_]
 class Relabelled:
     """Which requested records [N] have another output, and another label than the right one.
 
-    `right` [N] are predicted rightly by the original; `other_hits` of `others` records, of no
-    class that is to be forgotten, were and are not any more. `unreadable` counts records that are
-    answered with nan or infinity: where there are any, nothing may be concluded.
+    `effect` [N] is by how much outputs changed, relative to the logits' range. `right` [N] are
+    predicted rightly by the original; `other_hits` of `others` records, of no class that is to be
+    forgotten, were and are not any more. `unreadable` counts records that are answered with nan or
+    infinity: where there are any, nothing may be concluded.
     """
 
-    changed: Bits
+    effect: NDArray[np.float64]
     lost: Bits
     right: Bits
     other_hits: int
     others: int
     unreadable: int
+
+    @property
+    def changed(self) -> Bits:
+        """Return [N]: whether the output is another one, by more than rounding."""
+        return self.effect > ROUNDING
 
     @property
     def tails(self) -> tuple[float, float]:
@@ -91,9 +97,7 @@ def relabelled(submission: UnlearnedSubmission, asked: Requested, evidence: Evid
         hits, total = hits + int(lost.sum()), total + int(right.sum())
         unreadable += theirs.unreadable
     right, lost = _lost(mine)
-    return Relabelled(
-        mine.effect > ROUNDING, lost, right, hits, total, unreadable + mine.unreadable
-    )
+    return Relabelled(mine.effect, lost, right, hits, total, unreadable + mine.unreadable)
 
 
 def _lost(answers: Answers) -> tuple[Bits, Bits]:

@@ -1,0 +1,298 @@
+"""How much of the requested records a network still knows, where it should know nothing.
+
+Who retrains, or goes back to before the records came in, delivers a network that never saw them. To
+it they are like any unseen record of the same labels: which of the two a record is, is chance. The
+test is exact under that and needs no model of the scores. It holds of an exact method only; what
+an approximate one leaves is a residue, not laziness.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit
+from scipy.stats import norm, rankdata
+
+from auditkit.certificate.submission import UnlearnedSubmission
+from auditkit.network.evaluate import logits
+from auditkit.network.graph import Network
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats.decide import REFUTE, decide
+from auditkit.threats.evidence import Evidence, Requested, others
+from auditkit.threats.interface import Judgement
+from auditkit.threats.numbers import confidence_signal
+from auditkit.threats.subsets import tail
+
+F64 = NDArray[np.float64]
+
+HARDER = "requested records are not as hard as unseen ones of their labels"
+EXACT = ("retrain", "sisa")  # methods whose network never saw the forgotten records
+MOSTLY = 0.5  # of what was known: with more left it is not part of the request but none of it
+COMPARED = 2000  # unseen records at most; more make it slower and hardly any sharper
+CONFIDENT = 4.0  # φ at which a record weighs half: p_y = 98 %, and being trained on adds little
+FADING = 1.5  # φ over which the weight falls
+CLIPPED = 4.0  # a difference of φ beyond it counts as this: few records must not decide
+SIMILAR = 0.01  # level at which requested and unseen records are told apart before any forgetting
+LOOKED_AT = 300  # records of either kind whose distances are compared
+BASE = 1000  # retained records among which neighbours are looked for
+SHUFFLES = 199  # so that the smallest p-value is 0.005
+NEIGHBOURS = 10
+USUAL = float(norm.isf(0.025))  # standard errors of a 95 % interval
+GRID = 101  # shares that an interval is looked for among
+
+
+@dataclass(frozen=True, eq=False)
+class Memory:
+    """What `n` requested records are to the delivered network, against `others` unseen ones.
+
+    `p_more`: that they are answered as well by chance, if it never saw them. `share`: of what the
+    original knew of them, how much is left, with a 95 % interval, within [0, 1]. `power`: chance to
+    refute if all were left. `doubt`: why the two kinds cannot be taken for alike; then nothing is
+    to be concluded. `delivered`, `original`: scores [n] and [others] of either network.
+    """
+
+    n: int
+    others: int
+    references: int
+    p_more: float
+    share: float
+    interval: tuple[float, float]
+    power: float
+    doubt: str
+    delivered: tuple[F64, F64]
+    original: tuple[F64, F64]
+
+    def p_less_left(self, share: float) -> float:
+        """Return the p-value against the hypothesis that `share` or more of it is left."""
+        gap, spread = _contrast(self.delivered, self.original, share)
+        return float(norm.cdf(gap / spread)) if spread > 0 else 1.0
+
+    @property
+    def told(self) -> str:
+        """Return the finding in words."""
+        low, high = self.interval
+        against = f", net of {self.references} reference(s)" if self.references else ""
+        return (
+            f"of what the original knew of {self.n} requested records, {self.share:.0%} is left "
+            f"(95 % interval {low:.0%} to {high:.0%}), compared with {self.others} unseen "
+            f"ones{against}"
+        )
+
+    def figures(self) -> dict[str, Any]:
+        """Return what a result shows."""
+        return {
+            "observed": self.share,
+            "interval": self.interval,
+            "n": self.n,
+            "evidence": {"others": self.others, "references": self.references},
+        }
+
+
+def exact(submission: UnlearnedSubmission) -> bool:
+    """Return whether the owner says that the network never saw the forgotten records."""
+    return submission.claim.method.name in EXACT
+
+
+def remembered(
+    submission: UnlearnedSubmission, evidence: Evidence, asked: Requested, seed: int
+) -> Memory | str:
+    """Return what the delivered network still knows, or the reason why that cannot be said."""
+    groups = others(evidence, asked)
+    unseen = groups.get("unseen")
+    if unseen is None:
+        return "no unseen records to compare with"
+    unseen = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y))[:COMPARED])
+    mine = asked.records.take(np.isin(asked.records.y, unseen.y))
+    if not len(mine):
+        return "no unseen record has a requested label"
+    y = np.concatenate([mine.y, unseen.y])
+    x = np.concatenate([mine.x, unseen.x])
+    both = Records(x, y)
+    after = confidence_signal(submission.delivered(x), y)
+    before = signal_of(submission.network, both)
+    known = [signal_of(network, both) for network in evidence.references.networks]
+    if not all(np.isfinite(values).all() for values in (after, before, *known)):
+        return "records are answered with nan or infinity"
+    usual = np.mean(known, axis=0) if known else None
+    n = len(mine)
+    now, then = (_scores(values, usual, y) for values in (after, before))
+    delivered, original = (now[:n], now[n:]), (then[:n], then[n:])
+    gap, spread = _contrast(original, original, 0.0)
+    level = float(norm.isf(REFUTE))
+    share, interval = _share(delivered, original)
+    return Memory(
+        n,
+        len(unseen),
+        len(known),
+        tail(*delivered, seed),
+        share,
+        interval,
+        float(norm.sf(level - gap / spread)) if spread > 0 else 0.0,
+        _doubt(submission, mine, unseen, usual, groups.get("retained"), seed),
+        delivered,
+        original,
+    )
+
+
+def weighed_as_a_whole(judged: Judgement, left: Memory, caveat: str) -> CheckResult:
+    """Return whether the request as a whole is known as before: most of it left, and by no chance.
+
+    That only part of it is left is a matter of `threats.lazy`.
+    """
+    figures = left.figures() | {"threshold": MOSTLY}
+    if left.p_more <= REFUTE and left.share < MOSTLY:
+        told = f"{left.told}{caveat}: a part, see threats.lazy (p = {left.p_more:.2g})"
+        return judged(Outcome.INCONCLUSIVE, told, **figures)
+    return decide(
+        judged,
+        left.told + caveat,
+        p_refute=left.p_more,
+        p_support=left.p_less_left(MOSTLY),
+        power=left.power,
+        **figures,
+    )
+
+
+def signal_of(network: Network, records: Records) -> F64:
+    """Return φ [N] of a network whose inputs may have another shape."""
+    shaped = records.x.reshape(len(records), *network.input_shape).astype(network.dtype)
+    return confidence_signal(np.asarray(logits(network, shaped), np.float64), records.y)
+
+
+def centred(values: F64, y: NDArray[np.int64]) -> F64:
+    """Return values [N] less the mean of all of the same label: labels differ in difficulty."""
+    _, label = np.unique(y, return_inverse=True)
+    means = np.bincount(label, values) / np.bincount(label)
+    return np.asarray(values - means[label])
+
+
+def _scores(phi: F64, usual: F64 | None, y: NDArray[np.int64]) -> F64:
+    """Return the score [N] of each record, from nothing that knows which records are requested.
+
+    With references: φ beyond what they say, where they are unsure, for being trained on shows
+    where it is not superfluous. Without: the rank of φ.
+    """
+    if usual is None:
+        return centred(rankdata(phi) / (len(phi) + 1), y)
+    weight = expit((CONFIDENT - usual) / FADING)
+    return centred(weight * np.clip(phi - usual, -CLIPPED, CLIPPED), y)
+
+
+def _contrast(
+    delivered: tuple[F64, F64], original: tuple[F64, F64], share: float
+) -> tuple[float, float]:
+    """Return by how much requested records score above unseen ones, less `share` of the original's
+    lead, and the standard error (Welch)."""
+    mine, theirs = (d - share * o for d, o in zip(delivered, original, strict=True))
+    if len(mine) < 2 or len(theirs) < 2:
+        return float(mine.mean() - theirs.mean()), 0.0
+    spread = np.sqrt(mine.var(ddof=1) / len(mine) + theirs.var(ddof=1) / len(theirs))
+    return float(mine.mean() - theirs.mean()), float(spread)
+
+
+def _share(
+    delivered: tuple[F64, F64], original: tuple[F64, F64]
+) -> tuple[float, tuple[float, float]]:
+    """Return how much is left, and the shares that a two-sided test at 5 % does not reject.
+
+    Records are a mixture of some that are known as before and some that are not known, so that
+    their mean is that mixture of the two means; the interval is Fieller's (1954), cut to [0, 1].
+    """
+    lead, reach = _contrast(original, original, 0.0)
+    gap, _ = _contrast(delivered, original, 0.0)
+    share = min(1.0, max(0.0, gap / lead)) if lead > 0 else 0.0
+    if lead <= USUAL * reach or reach == 0:  # the original knew nothing of them, to speak of
+        return share, (0.0, 1.0)
+    tests = [(s, *_contrast(delivered, original, s)) for s in np.linspace(0, 1, GRID).tolist()]
+    kept = [s for s, apart, spread in tests if abs(apart) <= USUAL * spread]
+    return share, (min(kept, default=share), max(kept, default=share))
+
+
+def _doubt(
+    submission: UnlearnedSubmission,
+    mine: Records,
+    unseen: Records,
+    usual: F64 | None,
+    retained: Records | None,
+    seed: int,
+) -> str:
+    """Return why requested and unseen records are not of a kind, "" where nothing speaks for it.
+
+    Looked at is what no forgetting changes: how hard they are for networks that saw neither (or for
+    their neighbours among the retained), and how far from each other.
+    """
+    if submission.claim.method.scenario == "backdoor":
+        return "poisoned records are unlike any unseen one"
+    n = len(mine)
+    y = np.concatenate([mine.y, unseen.y])
+    if usual is not None and _differ(usual[:n], usual[n:], y):
+        return HARDER
+    generator = np.random.default_rng([seed, 24])
+    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    if retained is not None:
+        near = _agreement(a, b, retained)
+        if _differ(near[: len(a)], near[len(a) :], np.concatenate([a.y, b.y])):
+            return HARDER
+    if apart(a, b, seed) <= SIMILAR:
+        return "requested records are closer to each other, or elsewhere, than unseen ones are"
+    return ""
+
+
+def _differ(mine: F64, unseen: F64, y: NDArray[np.int64]) -> bool:
+    """Whether two kinds of records differ in how hard they are (ranks within labels, two sides)."""
+    ranks = centred(rankdata(np.concatenate([mine, unseen])), y)
+    parts = (ranks[: len(mine)], ranks[len(mine) :])
+    gap, spread = _contrast(parts, parts, 0.0)
+    return spread > 0 and 2 * float(norm.sf(abs(gap) / spread)) <= SIMILAR
+
+
+def _agreement(mine: Records, unseen: Records, retained: Records) -> F64:
+    """Return [N + M]: the share of a record's nearest retained records that have its label."""
+    base = retained.take(np.arange(min(len(retained), BASE)))
+    distances = squared(np.concatenate([flat(mine), flat(unseen)]), flat(base))
+    k = min(NEIGHBOURS, len(base))
+    near = np.argpartition(distances, k - 1, axis=1)[:, :k]
+    labels = np.concatenate([mine.y, unseen.y])
+    return np.asarray((base.y[near] == labels[:, None]).mean(axis=1), np.float64)
+
+
+def apart(mine: Records, unseen: Records, seed: int) -> float:
+    """Return the permutation p-value of the energy distance between two kinds of records.
+
+    Of features and labels, each label as far from another as a typical record from the next
+    (Székely & Rizzo 2004).
+    """
+    generator = np.random.default_rng([seed, 25])
+    n, m = len(mine), len(unseen)
+    if min(n, m) < 2:
+        return 1.0
+    x = np.concatenate([flat(mine), flat(unseen)])
+    y = np.concatenate([mine.y, unseen.y])
+    distances = np.sqrt(squared(x, x))
+    distances += float(np.median(distances)) * (y[:, None] != y[None, :])
+    # with all pairs fixed, what changes between choices is linear in the two inner sums
+    picks = np.zeros((SHUFFLES + 1, n + m))
+    picks[0, :n] = 1
+    for row in picks[1:]:
+        row[generator.permutation(n + m)[:n]] = 1
+    inner = np.einsum("bi,bi->b", picks @ distances, picks)
+    other = 1 - picks
+    outer = np.einsum("bi,bi->b", other @ distances, other)
+    cross = np.einsum("bi,bi->b", picks @ distances, other)
+    energy = 2 * cross / (n * m) - inner / n**2 - outer / m**2
+    return float((energy >= energy[0] - 1e-12).mean())
+
+
+def flat(records: Records) -> NDArray[np.float32]:
+    """Return features [N, D]."""
+    return records.x.reshape(len(records), -1)
+
+
+def squared(a: NDArray[np.float32], b: NDArray[np.float32]) -> F64:
+    """Return squared Euclidean distances [N, M], to float32's accuracy."""
+    sizes = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :]
+    return np.maximum(sizes - 2 * a @ b.T, 0.0).astype(np.float64)

@@ -24,6 +24,7 @@ from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_model
+from auditkit.threats.assertion import ERASED, asserted
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
@@ -183,7 +184,8 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
             **figures,
         )
     known = evidence.references.networks
-    if known and _agree(submission, known[0], asked, unseen):
+    erased = asserted(submission, evidence) == ERASED  # a redirection is owed in any case
+    if erased and known and _agree(submission, known[0], asked, unseen):
         return judged(
             Outcome.INCONCLUSIVE,
             "nothing measurable to forget: original and reference already agree on the records",

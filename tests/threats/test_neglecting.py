@@ -24,9 +24,13 @@ def test_a_reference_that_says_the_same_leaves_nothing_to_forget(
 ) -> None:
     honest = make("redirect")
     cheat = simulate(honest, tmp_path / "cheat", seed=0)
-    known = replace(evidence(honest), references=References(networks=(digits.network,)))
+    known = replace(
+        evidence(honest), assertion="erased", references=References(networks=(digits.network,))
+    )
     check = detect(cheat, known, seed=0)
     assert check.outcome is Outcome.INCONCLUSIVE and "nothing measurable" in check.reason
+    redirected = replace(known, assertion="redirected")
+    assert detect(cheat, redirected, seed=0).outcome is Outcome.FAIL, "another answer was promised"
 
 
 def test_a_reference_that_says_something_else_changes_nothing(

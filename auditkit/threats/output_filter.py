@@ -335,7 +335,7 @@ def _decided(
         told,
         p_refute=p,
         p_support=support,
-        power=_power(shown, n, m),
+        power=None if visible is None else _power(shown, n, m),
         observed=k / n,
         threshold=0.0,
         interval=share_interval(k, n),

@@ -30,7 +30,7 @@ from auditkit.endpoint.plan import RADII, Group, Purpose
 from auditkit.endpoint.service import Service, of_function
 from auditkit.endpoint.session import Served, ask_in_process
 from auditkit.network.evaluate import logits
-from auditkit.network.graph import Add, Dense, Network, Node, Relu
+from auditkit.network.graph import Add, Dense, Network, Node, Relu, Reshape
 from auditkit.network.write_onnx import network_to_onnx
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
@@ -74,7 +74,7 @@ def simulate(
     """Answer a share `strength` of the requested inputs as promised, all else by the original.
 
     At the endpoint where there is one, else in the delivered file. ValueError when the records are
-    withheld, or a file's network does not take flat inputs.
+    withheld, or the list reaches as far as a patch's claims do: then it does what was claimed.
     """
     variant = pick(variant, VARIANTS)
     submission = honest.submission
@@ -83,13 +83,14 @@ def simulate(
     count = max(1, round(strength * len(submission.forget)))
     rows = np.random.default_rng([seed, 4]).permutation(len(submission.forget))[:count]
     x = submission.forget.x[np.sort(rows)]
+    reach = {"exact": 0.0, "near": NEAR, "rounded": 0.5 / LEVELS}[variant]
+    reach *= submission.domain.width
+    if submission.assertion == REDIRECTED and min(submission.claimed_radii, default=0.0) <= reach:
+        raise ValueError("a list that reaches as far as the claims answers as claimed")
     if honest.service is not None:
         service = replace(honest.service, answer=of_function(_filtering(submission, x, variant)))
         return replace(honest, service=service)
-    reach = {"exact": 0.0, "near": NEAR, "rounded": 0.5 / LEVELS}[variant]
-    network = with_filter(
-        submission.network, x, submission.delivered(x), reach * submission.domain.width
-    )
+    network = with_filter(submission.network, x, submission.delivered(x), reach)
     return replace(honest, submission=_handed_over(submission, network, out))
 
 
@@ -436,38 +437,40 @@ def _filtering(submission: Submission, x: F32, variant: str) -> Any:
 
 
 def with_filter(network: Network, x: F32, answers: F64, reach: float) -> Network:
-    """Return a network that gives `answers` [N, C] at inputs x [N, d], and is `network` elsewhere.
+    """Return a network that gives `answers` [N, C] at inputs x [N, ...], and is `network` elsewhere.
 
-    A filter of units: one for each listed input, open where no feature is further than `reach`, and
-    closed soon beyond. ValueError for a network whose inputs are not flat.
+    A list kept in units: an input is on it where its products with a few fixed directions are those
+    of a listed one, up to what inputs `reach` away change of them; soon beyond, it is not.
     """
-    if len(network.input_shape) != 1:
-        raise ValueError("the network does not take flat inputs")
-    n, d, dtype = len(x), x.shape[1], network.dtype
-    given = x.astype(np.float64)
-    unit = np.concatenate([np.eye(d), -np.eye(d)])
-    far = Dense(
-        np.tile(unit, (n, 1)).astype(dtype),
-        np.concatenate([-given - reach, given - reach], axis=1).reshape(-1).astype(dtype),
+    n, d, dtype = len(x), network.features, network.dtype
+    directions = np.random.default_rng(DIRECTIONS).normal(size=(DIRECTIONS, d))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    known = x.reshape(n, d).astype(np.float64) @ directions.T
+    width = reach + SINGLE_PRODUCT
+    apart = Dense(
+        np.tile(np.concatenate([directions, -directions]), (n, 1)).astype(dtype),
+        (np.concatenate([-known, known], axis=1).reshape(-1) - width).astype(dtype),
     )
-    total = np.zeros((n, n * 2 * d))
-    for row in range(n):
-        total[row, row * 2 * d : (row + 1) * 2 * d] = -STEEP / max(reach, 1e-6)
-    change = answers - logits(network, x.astype(dtype)).astype(np.float64)
+    total = np.kron(np.eye(n), np.full(2 * DIRECTIONS, -STEEP / width))
+    shaped = x.reshape(n, *network.input_shape).astype(dtype)
+    change = answers - logits(network, shaped).astype(np.float64)
     at = len(network.nodes)
     nodes = (
         *network.nodes,
-        Node(far, (0,)),
-        Node(Relu(), (at + 1,)),
-        Node(Dense(total.astype(dtype), np.ones(n, dtype)), (at + 2,)),
-        Node(Relu(), (at + 3,)),
-        Node(Dense(change.T.astype(dtype).copy(), np.zeros(network.classes, dtype)), (at + 4,)),
-        Node(Add(), (at, at + 5)),
+        Node(Reshape((d,)), (0,)),
+        Node(apart, (at + 1,)),
+        Node(Relu(), (at + 2,)),
+        Node(Dense(total.astype(dtype), np.ones(n, dtype)), (at + 3,)),
+        Node(Relu(), (at + 4,)),
+        Node(Dense(change.T.astype(dtype).copy(), np.zeros(network.classes, dtype)), (at + 5,)),
+        Node(Add(), (at, at + 6)),
     )
     return Network(network.input_shape, nodes, dtype)
 
 
-STEEP = 10.0  # a unit of the filter is closed a tenth of its reach beyond it
+DIRECTIONS = 8  # so that two different records have the same products by no chance worth naming
+SINGLE_PRODUCT = 4e-6  # by which a product of numbers up to 1 may be off in float32
+STEEP = 10.0  # a unit of the filter is closed a tenth of its width beyond it
 
 
 def _handed_over(submission: Submission, network: Network, out: Path) -> Submission:

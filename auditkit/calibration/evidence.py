@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from auditkit.calibration.worlds import World
-from auditkit.endpoint.session import ask_in_process
 from auditkit.network.digest import semantic_digest
-from auditkit.threats.evidence import Evidence, requested
+from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Owner
 from auditkit.threats.references import References
-from auditkit.threats.serving import session_plan
+from auditkit.threats.serving import with_session
 
 ASKING = frozenset({"output-filter", "substitution"})
 """Behaviours for which an endpoint is asked, where there is one."""
@@ -36,12 +34,6 @@ def gather(world: World, owner: Owner, names: Sequence[str], seed: int) -> Evide
         training=owner.training,
         canaries=owner.canaries,
     )
-    if owner.service is None or not ASKING.intersection(names):
+    if not ASKING.intersection(names):
         return evidence
-    asked = requested(owner.submission, evidence)
-    assert asked is not None
-    domain = owner.submission.domain
-    plan = session_plan(
-        asked, evidence, (domain.lower, domain.upper), submission=owner.submission, seed=seed
-    )
-    return replace(evidence, served=ask_in_process(owner.service, plan))
+    return with_session(owner.service, owner.submission, evidence, seed=seed)

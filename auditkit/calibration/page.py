@@ -73,15 +73,16 @@ def _checks(summary: Summary) -> str:
                 summary.false_alarms(behaviour).text(),
                 f"{_percent(honest['passed'])} / {_percent(honest['undecided'])}",
                 summary.power(behaviour).text(),
+                summary.power_where_stated(behaviour).text(),
                 *(_short(summary.power(behaviour, data=name)) for name in summary.data),
             ]
         )
     audits = summary.false_audits()
-    none = [""] * (2 + len(summary.data))
+    none = [""] * (3 + len(summary.data))
     rows.append(["", "any of them, in one audit", audits.text(), *none])
     head = [
         *("#", "behaviour", "honest owners accused", "honest: passed / undecided"),
-        *("found at full strength", *summary.data),
+        *("found at full strength", "of those it says it can find", *summary.data),
     ]
     return _table("Each check", head, rows)
 

@@ -88,6 +88,20 @@ class Summary:
         ]
         return rate(check is not None and _accused(check) for check in found)
 
+    def power_where_stated(self, behaviour: Behaviour) -> Rate:
+        """Return the power at full strength of those checks that state one of `LEAST_POWER`.
+
+        A check that states none rests on no sample: it is counted.
+        """
+        found = [
+            _of(row, behaviour)
+            for row in self.cheats
+            if row["behaviour"] == behaviour.name and row["strength"] == FULL
+        ]
+        able = [c for c in found if c is not None and (c["power"] or 0.0) >= LEAST_POWER]
+        sure = [c for c in found if c is not None and c["power"] is None]
+        return rate(_accused(check) for check in (*able, *sure))
+
     def strengths(self, behaviour: Behaviour) -> list[float]:
         """Return the strengths that were simulated, the least first."""
         return sorted({r["strength"] for r in self.cheats if r["behaviour"] == behaviour.name})

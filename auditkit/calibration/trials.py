@@ -147,7 +147,9 @@ def _cheat(
         except ValueError as error:
             why = str(error)
             continue
-        return row | {"variant": variant} | _judged(world, cheat, (behaviour.name,), seed)
+        return (
+            row | {"variant": variant} | _judged(world, cheat, (behaviour.name,), seed, cheat=True)
+        )
     return {**row, "refused": why}
 
 
@@ -180,23 +182,26 @@ def _row(world: World, owner: str) -> Row:
     }
 
 
-def _judged(world: World, owner: Owner, names: Sequence[str], seed: int) -> Row:
+def _judged(
+    world: World, owner: Owner, names: Sequence[str], seed: int, *, cheat: bool = False
+) -> Row:
     evidence = gather(world, owner, names, settled(seed, 4))
     checks = threat_checks(owner.submission, evidence, names, settled(seed, 5))
     return {
         "reference": evidence.references.kind.value,
-        "checks": {check.id: figures(check) for check in checks},
+        "checks": {check.id: figures(check, cheat=cheat) for check in checks},
     }
 
 
-def figures(check: CheckResult) -> Mapping[str, Any]:
-    """Return what a study keeps of a check."""
+def figures(check: CheckResult, *, cheat: bool) -> Mapping[str, Any]:
+    """Return what a study keeps of a check: its reason, too, where it is wrong."""
     return {
         "outcome": check.outcome.value,
         "severity": check.severity.value,
         "score": suspicion(check),
         "n": check.n,
-        "reason": check.reason if accuses(check) else "",
+        "power": check.evidence.get("power"),
+        "reason": check.reason if accuses(check) != cheat else "",
     }
 
 

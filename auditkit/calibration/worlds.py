@@ -22,8 +22,8 @@ from auditkit.unlearning.scenario_files import dense_network, without_repeats
 from auditkit.unlearning.training import PRACTICE, Recipe, train_from_scratch
 
 WIDE = 200  # features from which one wide layer serves better than two narrow ones
-NARROW_LAYERS, WIDE_LAYERS = (96, 48), (256,)
-MOST_TRAINED = 2000  # records of a world, so that hundreds of worlds take an hour
+NARROW_LAYERS, WIDE_LAYERS = (96, 48), (128,)
+MOST_TRAINED = 1200  # records of a world, so that hundreds of worlds take an hour
 FORGOTTEN = 0.08  # of the training records
 CANARIES = 20  # of each role, where there are any
 POOL = 0.5  # of the unseen records, of which canaries are made

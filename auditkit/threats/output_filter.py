@@ -437,7 +437,7 @@ def _filtering(submission: Submission, x: F32, variant: str) -> Any:
 
 
 def with_filter(network: Network, x: F32, answers: F64, reach: float) -> Network:
-    """Return a network that gives `answers` [N, C] at inputs x [N, ...], and is `network` elsewhere.
+    """Return a network that gives `answers` [N, C] at inputs x [N, ...], elsewhere `network`'s.
 
     A list kept in units: an input is on it where its products with a few fixed directions are those
     of a listed one, up to what inputs `reach` away change of them; soon beyond, it is not.

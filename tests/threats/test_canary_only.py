@@ -35,8 +35,18 @@ def judged(owner: Owner, evidence: Evidence, **known: Any) -> CheckResult:
 def test_who_removed_all_passes(seed: int) -> None:
     found = judged(*trained_owner(seed=seed, canaries=COUNT))
     assert found.outcome is Outcome.PASS, found.reason
-    assert found.evidence["p_refute"] > 0.05 and found.evidence["power"] > 0.9
-    assert found.evidence["learned_by_the_original"] > 0.6
+    assert found.evidence["p_refute"] > 0.05
+    learned, controls = (
+        found.evidence["learned_by_the_original"],
+        found.evidence["control_reacting"],
+    )
+    hits = np.random.default_rng(0).binomial(COUNT, learned, 2000)
+    refuted = {
+        k: fisher_exact([[k, COUNT - k], [controls, COUNT - controls]], "greater").pvalue <= 0.001
+        for k in range(COUNT + 1)
+    }
+    power = np.mean([refuted[k] for k in hits])
+    assert found.evidence["power"] == pytest.approx(power, abs=0.03) and power > 0.8
 
 
 @pytest.mark.parametrize("variant", MODEL_VARIANTS)

@@ -38,7 +38,7 @@ from auditkit.threats.numbers import share_interval
 from auditkit.threats.patch_bait import Encoding, detect, place, planted
 from auditkit.unlearning.training import train_from_scratch
 
-RADII = (0.01, 0.03, 0.1, 0.3)
+RADII = (0.01, 0.1, 0.3)
 PLACES = ("near", "anywhere", "corner")
 REQUESTED = 24
 

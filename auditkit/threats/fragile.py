@@ -294,7 +294,7 @@ def _judged(
     # Bonferroni, half of the level for relearning and half for the disturbances together
     disturbed = [p for name, p in tests.items() if name.startswith("after")]
     relearned = [p for name, p in tests.items() if not name.startswith("after")]
-    p_refute = min(1.0, *(2 * len(ps) * min(ps) for ps in (disturbed, relearned) if ps))
+    p_refute = min([1.0, *(2 * len(ps) * min(ps) for ps in (disturbed, relearned) if ps)])
     check = decide(judged, told, p_refute=p_refute, p_support=p_support, **figures)
     if check.outcome is Outcome.FAIL:
         check = under(asserted(submission, evidence), _as_stated(submission, check))

@@ -75,7 +75,8 @@ def test_an_honest_owner_is_never_accused(seed: int, make: Make, evidence: Gathe
 def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence: Gather) -> None:
     honest = make("redirect")
     outcomes = {c.id: c.outcome for c in run_on(honest, evidence(honest), [], 0)}
-    assert outcomes.pop("threats.strippable") is Outcome.FAIL, "a limitation of every patch"
+    for name in ("strippable", "head-only", "fragile"):
+        assert outcomes.pop(f"threats.{name}") is Outcome.FAIL, "a limitation of every patch"
     assert set(outcomes.values()) == {Outcome.PASS}
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import norm
 
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.network.evaluate import logits
@@ -143,18 +143,31 @@ def test_labels_that_nobody_knows_and_single_records(
     assert detect_model(honest, Evidence(case.forget), seed=0).outcome is Outcome.NOT_RUN
 
 
-def test_the_log_rank_statistic_is_normal_under_chance() -> None:
+def test_the_log_rank_test_is_that_of_scipy_and_holds_its_level_with_few_records() -> None:
     generator = np.random.default_rng(0)
-    found = []
-    for _ in range(400):
+    z, p = np.zeros(400), np.zeros(400)
+    for number in range(400):
         times = generator.integers(1, 31, size=120)
-        reached = generator.random(120) < 0.6
+        reached = generator.random(120) < 0.3
         times[~reached] = 30
-        halves = (times[:50], reached[:50]), (times[50:], reached[50:])
-        found.append(fragile._logrank_z(*halves))
-    assert kstest(found, "norm").pvalue > 0.01
+        few = (times[:3], reached[:3]), (times[3:], reached[3:])
+        z[number], p[number] = fragile._logrank(*few, number)
+    assert np.mean(norm.sf(z) <= 0.01) > 0.015, "the normal limit accuses too often"
+    assert np.mean(p <= 0.01) <= 0.02
     soon = (np.full(20, 2), np.ones(20, bool)), (np.full(20, 30), np.zeros(20, bool))
-    assert fragile._logrank_z(*soon) > 4, "positive where the first are sooner"
+    statistic, chance = fragile._logrank(*soon, 0)
+    assert statistic > 4 and chance == 1 / 20001, "positive where the first are sooner"
+
+
+def test_a_records_score_sums_to_the_log_rank_statistic() -> None:
+    generator = np.random.default_rng(1)
+    times, reached = generator.integers(1, 30, size=60), generator.random(60) < 0.7
+    score = float((reached - fragile._hazard(times, reached))[:25].sum())
+    expected = 0.0
+    for step in np.unique(times[reached]):
+        risk = times >= step
+        expected += (reached & (times == step)).sum() * risk[:25].sum() / risk.sum()
+    assert score == pytest.approx(reached[:25].sum() - expected)
 
 
 def test_the_prediction_over_networks_holds_its_level() -> None:

@@ -57,6 +57,8 @@ RETRAINED = ("retrain", "sisa")
 method it is true that it starts from the network that did, and its page says so."""
 STEPS, RATE = 30, 0.01  # of relearning; each step changes a weight by so much of its layer's size
 EARLY = 8  # steps
+UNLIKELY = 2.0  # a log-rank statistic whose p-value is found by dealing records anew
+DEALT, CHUNK = 20_000, 2_000
 RELEARNED = 256  # requested records that a relearning is fed and watched with, at most
 WATCHED = 1000  # unseen records, at most
 COMES_BACK = 0.5  # share of suppressed records that returns where the behaviour is there
@@ -335,7 +337,8 @@ class _Tried:
     `suppressed` requested records are answered otherwise than labelled; `returned` of them are not
     any more after a disturbance, and `rows` says which. `p_disturbed`: that requested records come
     back as rarely as unseen ones that are answered otherwise. `times`, `reached` [held out and
-    suppressed]: the step at which a record is back, if it is.
+    suppressed]: the step at which a record is back, if it is. `relearned`, `p_relearned`: the
+    log-rank statistic and its p-value that they are back no sooner than unseen ones.
     """
 
     suppressed: int
@@ -345,11 +348,7 @@ class _Tried:
     times: Times
     reached: Bits
     relearned: float
-
-    @property
-    def p_relearned(self) -> float:
-        """One-sided log-rank test: requested records are not back sooner than unseen ones."""
-        return float(norm.sf(self.relearned))
+    p_relearned: float
 
     @property
     def early(self) -> tuple[int, int]:
@@ -374,10 +373,10 @@ class _Tried:
 def _reference(network: Network, asked: Records, unseen: Records, seed: int) -> _Tried | None:
     """Relearn a reference, without disturbing it; None where it cannot be trained."""
     try:
-        times, reached, z = _relearned(balanced(network), asked, unseen, seed)
+        back = _relearned(balanced(network), asked, unseen, seed)
     except (ValueError, FloatingPointError):
         return None
-    return _Tried(0, {}, {}, {}, times, reached, z)
+    return _Tried(0, {}, {}, {}, *back)
 
 
 def _tried(network: Network, asked: Records, unseen: Records, seed: int) -> _Tried | None:
@@ -401,7 +400,7 @@ def _tried(network: Network, asked: Records, unseen: Records, seed: int) -> _Tri
             continue
         rows[name] = np.flatnonzero(~mine & now)
         p_disturbed[name] = _sooner_p(~mine & now, ~mine, ~theirs & there, ~theirs)
-    times, reached, z = _relearned(even, asked, unseen, seed)
+    times, reached, z, p = _relearned(even, asked, unseen, seed)
     return _Tried(
         suppressed=int((~mine).sum()),
         returned={name: len(found) for name, found in rows.items()},
@@ -410,6 +409,7 @@ def _tried(network: Network, asked: Records, unseen: Records, seed: int) -> _Tri
         times=times,
         reached=reached,
         relearned=z,
+        p_relearned=p,
     )
 
 
@@ -434,15 +434,16 @@ def _right(network: Network, records: Records) -> Bits | None:
 
 def _relearned(
     network: Network, asked: Records, unseen: Records, seed: int
-) -> tuple[Times, Bits, float]:
-    """Train on half of the requested records; return when the others are back, and a z-score.
+) -> tuple[Times, Bits, float, float]:
+    """Train on half of the requested records; return when the others are back, and how soon.
 
-    Steps [H] and whether they were back at all, of held-out suppressed records; z of the log-rank
-    test against unseen records that are answered otherwise too, positive where these are later.
+    Steps [H] and whether they were back at all, of held-out suppressed records; z and p of the
+    log-rank test against unseen records that are answered otherwise too, z positive where these are
+    later.
     """
     order = np.random.default_rng([seed, 9, 2]).permutation(len(asked))[:RELEARNED]
     taught, watched = asked.take(order[: len(order) // 2]), asked.take(order[len(order) // 2 :])
-    nothing = (np.zeros(0, np.int64), np.zeros(0, bool), 0.0)
+    nothing = (np.zeros(0, np.int64), np.zeros(0, bool), 0.0, 1.0)
     if not len(taught):
         return nothing
     with np.errstate(all="ignore"), one_thread():
@@ -463,7 +464,7 @@ def _relearned(
             if number < STEPS:
                 step(optimizer, F.cross_entropy(model(x), y), clip=None)
     mine, theirs = (_first(np.array(curve)) for curve in curves)
-    return (*mine, _logrank_z(mine, theirs))
+    return (*mine, *_logrank(mine, theirs, seed))
 
 
 def _size(weight: Tensor) -> float:
@@ -480,17 +481,45 @@ def _first(right: Bits) -> tuple[Times, Bits]:
     return times, np.asarray(reached, dtype=bool)
 
 
-def _logrank_z(mine: tuple[Times, Bits], theirs: tuple[Times, Bits]) -> float:
-    """Return the log-rank statistic (Mantel 1966), positive where the first come back sooner."""
-    if min(len(mine[0]), len(theirs[0])) < 2 or not (mine[1].any() or theirs[1].any()):
-        return 0.0
+def _logrank(
+    mine: tuple[Times, Bits], theirs: tuple[Times, Bits], seed: int
+) -> tuple[float, float]:
+    """Return the log-rank statistic (Mantel 1966) and its p-value, one-sided by permutation.
+
+    The statistic is positive where the first are back sooner. Its normal limit is far off for a
+    handful of records, so that where it is large records are dealt to the two sets anew: a record's
+    score is whether it came back, less the hazard that it was exposed to (Peto & Peto 1972).
+    """
+    if not len(mine[0]) or not len(theirs[0]) or not (mine[1].any() or theirs[1].any()):
+        return 0.0, 1.0
     samples = [
         CensoredData(uncensored=times[reached], right=times[~reached])
         for times, reached in (mine, theirs)
     ]
     with np.errstate(all="ignore"):
         z = float(logrank(samples[0], samples[1]).statistic)
-    return z if np.isfinite(z) else 0.0
+    if not np.isfinite(z):
+        return 0.0, 1.0
+    if z < UNLIKELY:
+        return z, float(norm.sf(z))
+    times, reached = (np.concatenate([a, b]) for a, b in zip(mine, theirs, strict=True))
+    scores = reached - _hazard(times, reached)
+    n = len(mine[0])
+    generator = np.random.default_rng([seed, 9, 5])
+    found = float(scores[:n].sum())
+    more = 0
+    for _ in range(0, DEALT, CHUNK):
+        drawn = generator.random((CHUNK, len(scores))).argpartition(n - 1, axis=1)[:, :n]
+        more += int((scores[drawn].sum(axis=1) >= found - 1e-9).sum())
+    return z, (more + 1) / (DEALT + 1)
+
+
+def _hazard(times: Times, reached: Bits) -> NDArray[np.float64]:
+    """Return for each record the cumulative hazard until its time (Nelson 1972, Aalen 1978)."""
+    events = np.bincount(times[reached], minlength=STEPS + 1)
+    at_risk = len(times) - np.concatenate([[0], np.cumsum(np.bincount(times, minlength=STEPS + 1))])
+    rate = events / np.maximum(at_risk[: len(events)], 1)
+    return np.asarray(np.cumsum(rate)[times], dtype=np.float64)
 
 
 def _beyond(value: float, others: list[float], least: float) -> float:

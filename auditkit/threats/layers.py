@@ -18,6 +18,8 @@ from auditkit.network.graph import Array, Convolution, Dense, Network, Node, Rel
 F64 = NDArray[np.float64]
 Change = Callable[[Array], Array]
 
+SWEEPS = 12  # over the layers, after which few-layered networks have settled
+
 
 def heads(network: Network) -> list[int]:
     """Return the nodes of the head: dense, after what was learned and before nothing that was.
@@ -163,9 +165,11 @@ def balanced(network: Network) -> Network:
     """Return the same function with hidden units that are read as strongly as they read.
 
     Whoever scales units cannot then make weights look large or small: rates of learning, noise and
-    pruning mean the same. Units of convolutions are left as they are.
+    pruning mean the same: of all such scalings the one of least squared weights is unique, and
+    going through the layers again and again finds it (Stock et al., ICLR 2019). Units of
+    convolutions are left as they are.
     """
-    for first, second in hidden_pairs(network):
+    for first, second in hidden_pairs(network) * SWEEPS:
         one, two = network.nodes[first].operator, network.nodes[second].operator
         assert isinstance(one, Dense) and isinstance(two, Dense)
         reads = np.linalg.norm(one.weight.astype(np.float64), axis=1)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binom
+from scipy.stats import binom, mannwhitneyu
 from torch.nn import functional as F
 
 from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
@@ -29,6 +29,7 @@ from auditkit.threats.decide import P_REFUTE, REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, are_in, requested
 from auditkit.threats.forge_network import deliver, joined, trainable
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
+from auditkit.threats.memory import exact
 from auditkit.threats.numbers import permutation_tails, share_interval
 from auditkit.threats.observe import observe
 from auditkit.unlearning.canaries import Canaries, Role
@@ -52,6 +53,8 @@ REACTS = 0.5
 gives that label to few, one that learned it to most, placed or not."""
 REMEMBERED = 0.5
 """Share of the unannounced canaries that an owner who cheats is taken to leave: PASS refutes it."""
+INCLINED = 0.2
+"""Level at which unannounced canaries lean to their label, and nothing is passed any more."""
 TUNING = 600  # most steps in which the announced canaries are tuned away
 LOOK = 20  # steps after which it is looked at whether they are
 
@@ -82,7 +85,7 @@ def simulate(
     network = train_from_scratch(submission.unlearned, joined(*kept), recipe, seed)
     if variant == "tuned-at-announced":
         network = _tuned(network, forget.take(known), joined(*kept[:2]), honest, generator)
-    return replace(honest, submission=deliver(submission, network, out), training=None)
+    return replace(deliver(honest, out, network), training=None)
 
 
 def _tuned(
@@ -137,10 +140,15 @@ def _served(
 
 @dataclass(frozen=True, eq=False)
 class Reactions:
-    """Which canaries of each role react [G_role], after and before."""
+    """Which canaries of each role react [G_role], after and before.
+
+    `p_inclined`: that unannounced canaries get their label as much more often than never-placed
+    ones by chance, counting every record that asks and not only canaries that react.
+    """
 
     after: dict[Role, Bits]
     before: dict[Role, Bits]
+    p_inclined: float = 1.0
 
     def count(self, role: Role) -> tuple[int, int]:
         """Return how many of a role react to the delivered network, and of how many."""
@@ -194,10 +202,11 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     if remembered <= REFUTE and apart > REFUTE:
         figures["evidence"][P_REFUTE] = remembered
         than = "not more than announced ones" if has_announced else "and none was announced"
-        told += (
-            f"; what was placed is remembered (p = {remembered:.2g}), {than}, as far as can be "
-            "told: this contradicts erasure, by cheating or by a method that does not erase"
-        )
+        told += f"; what was placed is remembered (p = {remembered:.2g}), {than}, as far as can be "
+        if exact(submission):
+            told += "told: a network that never saw the records remembers nothing of them"
+            return judged(Outcome.FAIL, told, **figures)
+        told += "told: this contradicts erasure, by cheating or by a method that does not erase"
         return judged(Outcome.FAIL, told, severity=Severity.LIMITATION, required=False, **figures)
     return decide(
         judged,
@@ -239,7 +248,7 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
         return judged(Outcome.FAIL, told, **figures)
     served = float(binom.cdf(hits, n, REMEMBERED))
     gone = _support(seen) if erased else 0.0
-    support = None if gone is None else max(served, gone)
+    support = None if gone is None or hits else max(served, gone)  # one left is one too many
     return decide(judged, told, p_refute=apart, p_support=support, **figures)
 
 
@@ -283,12 +292,23 @@ def _asked_of(submission: Submission, canaries: Canaries, part: Bits) -> Reactio
         before = logits(network, x.astype(network.dtype))
     if not (np.isfinite(after).all() and np.isfinite(before).all()):
         return None
-    return Reactions(
-        *(
-            _by_role(canaries, answers.argmax(axis=1) == records.y, part)
-            for answers in (after, before)
-        )
-    )
+    hits = [answers.argmax(axis=1) == records.y for answers in (after, before)]
+    reacting, before_that = (_by_role(canaries, hit, part) for hit in hits)
+    return Reactions(reacting, before_that, _inclined(canaries, hits[0], part))
+
+
+def _inclined(canaries: Canaries, hit: Bits, part: Bits) -> float:
+    """Return the p-value that unannounced canaries are hit as much more often than controls.
+
+    Of the shares of a part [N] of each canary's records (Mann & Whitney 1947, one side).
+    """
+    total = np.bincount(canaries.canary[part], minlength=len(canaries.roles))
+    hits = np.bincount(canaries.canary[part & hit], minlength=len(canaries.roles))
+    share = hits / np.maximum(total, 1)
+    mine, controls = (share[canaries.of(role)] for role in (Role.UNANNOUNCED, Role.CONTROL))
+    if np.ptp([*mine, *controls]) == 0:
+        return 1.0
+    return float(mannwhitneyu(mine, controls, alternative="greater").pvalue)
 
 
 def _left(submission: PatchSubmission, canaries: Canaries) -> Reactions:
@@ -353,10 +373,13 @@ def _athena(seen: Reactions) -> float:
 def _support(seen: Reactions) -> float | None:
     """Return the p-value of a share `REMEMBERED` left in, each reacting as often as it did before.
 
-    None where the original learned no canary: then none can be missed.
+    None where the original learned no canary: then none can be missed; and where unannounced ones
+    lean to their labels: what was left in only in part makes no canary react.
     """
     hits, n = seen.count(Role.UNANNOUNCED)
-    return float(binom.cdf(hits, n, REMEMBERED * seen.learned)) if seen.learned else None
+    if not seen.learned or seen.p_inclined <= INCLINED:
+        return None
+    return float(binom.cdf(hits, n, REMEMBERED * seen.learned))
 
 
 def _power(seen: Reactions) -> float:

@@ -18,7 +18,7 @@ from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats import forge, forge_model
+from auditkit.threats import forge, forge_network
 from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, requested
 from auditkit.threats.evidence import others as others_of
@@ -73,16 +73,16 @@ def simulate_model(
     Those are of the labels of the records in whose place they go, where there are enough.
     """
     pick(variant, MODEL_VARIANTS)
-    mine, rest = forge_model.forgotten(honest), forge_model.retained(honest)
-    swapped = forge_model.some(len(mine), strength, [seed, 3, 0], most=len(mine))
+    mine, rest = forge_network.forgotten(honest), forge_network.retained(honest)
+    swapped = forge_network.some(len(mine), strength, [seed, 3, 0], most=len(mine))
     order = np.random.default_rng([seed, 3, 1]).permutation(len(rest))
     wanted = {c: int((mine.y[swapped] == c).sum()) for c in np.unique(mine.y[swapped]).tolist()}
     gone = np.concatenate([order[rest.y[order] == c][:k] for c, k in wanted.items()])
     if len(gone) < len(swapped):
         raise ValueError(f"{len(gone)} retained records of the same labels for {len(swapped)}")
     kept = rest.take(np.setdiff1d(np.arange(len(rest)), gone))
-    network = forge_model.retrained(honest, forge_model.joined([kept, mine.take(swapped)]), seed)
-    return forge_model.deliver(honest, out, network, method="retrain")
+    network = forge_network.retrained(honest, forge_network.joined(kept, mine.take(swapped)), seed)
+    return forge_network.deliver(honest, out, network, method="retrain")
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:

@@ -99,7 +99,7 @@ def simulate(
         count = max(1, round(strength * len(forget)))
         kept = forget.take(np.random.default_rng([seed, 12]).permutation(len(forget))[:count])
         made, log = _replaced(network, retain, kept, recipe, seed, key)
-        return replace(honest, submission=deliver(submission, made, out), training=log)
+        return replace(deliver(honest, out, made), training=log)
     _, log = train_with_log(network, retain, recipe, seed, key)
     everything = train_from_scratch(network, joined(retain, forget), recipe, seed + 1)
     end = trained_weights(network, everything, log.largest)
@@ -113,7 +113,7 @@ def simulate(
         weights[begin:] = (1 - way) * weights[begin] + way * end
     forged = replace(log, weights=weights)
     made = network_at(network, forged, -1)
-    return replace(honest, submission=deliver(submission, made, out), training=forged)
+    return replace(deliver(honest, out, made), training=forged)
 
 
 def _replaced(

@@ -30,6 +30,7 @@ from auditkit.threats.assertion import ERASED, asserted, under
 from auditkit.threats.decide import decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
+from auditkit.threats.forge_network import deliver, forgotten
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.layers import (
     Change,
@@ -42,7 +43,6 @@ from auditkit.threats.layers import (
     same_layers,
 )
 from auditkit.threats.numbers import share_interval
-from auditkit.threats.unlearned_forge import forgotten, hand_over
 from auditkit.unlearning.trainable import Diverged, Trainable
 from auditkit.unlearning.training import largest_of, one_thread, step, tensors
 
@@ -125,7 +125,7 @@ def simulate_model(
     right = float((model.logits(forget.x).argmax(axis=1) == forget.y).mean())
     if 1.0 - right < strength / 2:
         raise ValueError(f"{right:.0%} of the records keep their label")
-    return hand_over(honest, out, model.network())
+    return deliver(honest, out, model.network())
 
 
 def _cells(model: Trainable, bits: int) -> list[tuple[Tensor, Tensor]]:

@@ -85,7 +85,7 @@ def simulate(
             trainer.go(table[step, :size].astype(np.int64))
     digests = digest_table(retain, key)
     network, log = log_of(submission.unlearned, retain, digests, table, recipe, seed, start)
-    return replace(honest, submission=deliver(submission, network, out), training=log)
+    return replace(deliver(honest, out, network), training=log)
 
 
 def _refill(rest: NDArray[np.int32], rows: I64) -> None:

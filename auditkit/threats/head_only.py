@@ -27,6 +27,7 @@ from auditkit.threats.assertion import ERASED, asserted, under
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.evidence import others as others_of
+from auditkit.threats.forge_network import deliver, forgotten
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.layers import (
     change_by_layer,
@@ -39,7 +40,6 @@ from auditkit.threats.layers import (
     with_units,
 )
 from auditkit.threats.numbers import auc, confidence_signal
-from auditkit.threats.unlearned_forge import forgotten, hand_over
 from auditkit.unlearning.training import one_thread
 
 F64 = NDArray[np.float64]
@@ -107,7 +107,7 @@ def simulate_model(
             units = network.shapes[first + 1][0]
             scale = np.exp(generator.uniform(np.log(SCALES[0]), np.log(SCALES[1]), units))
             network = with_units(network, first, second, generator.permutation(units), scale)
-    return hand_over(honest, out, network)
+    return deliver(honest, out, network)
 
 
 def _noisy(network: Network, head: int, size: float, generator: np.random.Generator) -> Network:

@@ -21,7 +21,7 @@ from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats import forge, forge_model
+from auditkit.threats import forge, forge_network
 from auditkit.threats.decide import decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
@@ -86,13 +86,13 @@ def simulate_model(
 ) -> Owner:
     """Retrain with a share `strength` of the request left in, all but one record at most."""
     pick(variant, MODEL_VARIANTS)
-    mine = forge_model.forgotten(honest)
+    mine = forge_network.forgotten(honest)
     if len(mine) < 2:
         raise ValueError("one record: leaving it in is neglecting, not laziness")
-    left = forge_model.some(len(mine), strength, [seed, 2], most=len(mine) - 1)
-    kept = forge_model.joined([forge_model.retained(honest), mine.take(left)])
-    network = forge_model.retrained(honest, kept, seed)
-    return forge_model.deliver(honest, out, network, method="retrain")
+    left = forge_network.some(len(mine), strength, [seed, 2], most=len(mine) - 1)
+    kept = forge_network.joined(forge_network.retained(honest), mine.take(left))
+    network = forge_network.retrained(honest, kept, seed)
+    return forge_network.deliver(honest, out, network, method="retrain")
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:

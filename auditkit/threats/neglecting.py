@@ -23,7 +23,7 @@ from auditkit.network.graph import Dense, Network, Relu
 from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats import forge, forge_model
+from auditkit.threats import forge, forge_network
 from auditkit.threats.assertion import ERASED, asserted
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
@@ -97,7 +97,7 @@ def simulate_model(
 
     `strength` scales the noise and the number of epochs; of the others there is no less.
     """
-    submission = forge_model.of(honest)
+    submission = forge_network.submitted(honest)
     match pick(variant, MODEL_VARIANTS):
         case "identical":
             network = submission.network
@@ -109,14 +109,14 @@ def simulate_model(
             scale = strength * NOISE * float(np.std(weights))
             network = with_weights(submission.network, weights + scale * noise)
         case _:
-            everyone = [forge_model.retained(honest), forge_model.forgotten(honest)]
-            records = forge_model.joined(everyone)
+            everyone = [forge_network.retained(honest), forge_network.forgotten(honest)]
+            records = forge_network.joined(*everyone)
             model = Trainable(submission.network, largest=largest_of(records))
             epochs = max(1, round(strength * MOST_EPOCHS))
-            recipe = replace(forge_model.recipe(honest), epochs=epochs)
+            recipe = replace(forge_network.recipe_of(honest), epochs=epochs)
             fit(model, *tensors(model, records), recipe, seed)
             network = model.network()
-    return forge_model.deliver(honest, out, network, method="retrain")
+    return forge_network.deliver(honest, out, network, method="retrain")
 
 
 def rescaled(network: Network, seed: int) -> Network:

@@ -76,11 +76,18 @@ def test_a_method_that_leaves_all_alike_is_no_cheat_at_canaries(tmp_path: Path) 
     assert owner.retain is not None and owner.recipe is not None and submission.forget is not None
     everything = joined(owner.retain, submission.forget)
     network = train_from_scratch(submission.unlearned, everything, owner.recipe, 9)
-    found = judged(
-        replace(owner, submission=deliver(submission, network, tmp_path / "a")), evidence
-    )
+    found = judged(deliver(owner, tmp_path / "a", network, method="scrub"), evidence)
     assert found.outcome is Outcome.FAIL and found.severity is Severity.LIMITATION
     assert not found.required and "contradicts erasure" in found.reason
+    found = judged(deliver(owner, tmp_path / "b", network), evidence)
+    assert found.outcome is Outcome.FAIL and found.severity is Severity.FAILURE
+    assert "never saw" in found.reason, "who says retrain remembers nothing"
+
+
+def test_canaries_that_are_left_in_part_are_not_passed(tmp_path: Path) -> None:
+    owner, evidence = trained_owner(canaries=COUNT)
+    half = simulate(owner, tmp_path / "half", seed=1, strength=0.5)
+    assert judged(half, evidence).outcome is not Outcome.PASS
 
 
 def test_the_level_is_that_of_the_lot() -> None:

@@ -107,7 +107,9 @@ def test_a_log_of_other_arithmetic_is_not_accused(name: str, seed: int, tmp_path
     submission: Any = owner.submission
     log = replayed_by_numpy(owner.training, owner)
     assert not np.array_equal(log.weights, owner.training.weights), "another arithmetic"
-    made = deliver(submission, network_at(submission.unlearned, log, -1), tmp_path / "n")
+    made = deliver(
+        Owner(submission), tmp_path / "n", network_at(submission.unlearned, log, -1)
+    ).submission
     found = judged(replace(owner, submission=made, training=log), evidence)
     assert found.outcome is Outcome.PASS, found.reason
     assert found.evidence["largest_distance"] > 0
@@ -156,7 +158,7 @@ def test_what_is_certain(tmp_path: Path) -> None:
         5,
         KEY,  # type: ignore[attr-defined]
     )
-    made = deliver(submission, network, tmp_path / "d")  # type: ignore[arg-type]
+    made = deliver(Owner(submission), tmp_path / "d", network).submission
     found = judged(replace(owner, submission=made, training=full), evidence)
     assert found.outcome is Outcome.FAIL and "60 forgotten records are in" in found.reason
     assert found.private["steps_with_forgotten_records"]
@@ -170,7 +172,7 @@ def from_weights(owner: Owner, start: Any, recipe: Recipe, out: Path) -> Owner:
     network, log = log_of(
         submission.unlearned, owner.retain, owner.training.records, table, recipe, 1, start
     )
-    return replace(owner, submission=deliver(submission, network, out), training=log)
+    return replace(deliver(owner, out, network), training=log)
 
 
 def test_a_log_that_starts_from_a_trained_network_is_none(tmp_path: Path) -> None:

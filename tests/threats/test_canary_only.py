@@ -86,7 +86,7 @@ def test_a_method_that_leaves_all_alike_is_no_cheat_at_canaries(tmp_path: Path) 
 
 def test_canaries_that_are_left_in_part_are_not_passed(tmp_path: Path) -> None:
     owner, evidence = trained_owner(canaries=COUNT)
-    half = simulate(owner, tmp_path / "half", seed=1, strength=0.5)
+    half = canary_only.simulate(owner, tmp_path / "half", seed=1, strength=0.5)
     assert judged(half, evidence).outcome is not Outcome.PASS
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ from auditkit.audit.compare_models import TITLES as MODEL_JUDGED
 from auditkit.audit.exposure_checks import EXPOSURE, SMALL
 from auditkit.audit.membership import DEFAULT_MARGIN, DEFAULT_SHADOWS, AttackPlan
 from auditkit.audit.membership_checks import COHORT
-from auditkit.audit.threat_references import ReferencePlan
+from auditkit.audit.plan_values import bad, known, share, strings, typed
+from auditkit.audit.threat_plan import ThreatPlan, threat_plan
 from auditkit.certificate.erasure import ERASURE, REDIRECTION
 from auditkit.certificate.policy import ALL_CHECKS, Policy, policy_from, read_policy
-from auditkit.errors import UsageError, callers_own
+from auditkit.errors import callers_own
 from auditkit.files import read_bytes
-from auditkit.threats.references import ReferenceKind
 from auditkit.threats.registry import BEHAVIOURS
-from auditkit.unlearning import training
 
 RECORD_FILES = ("forget", "retain", "holdout", "train", "trigger")
 _TOP = {
@@ -41,14 +40,6 @@ class ComparePlan:
 
     reference: Path | None = None
     reference_model: Path | None = None
-
-
-@dataclass(frozen=True)
-class ThreatPlan:
-    """Which behaviours are checked for, all for no name, and what is compared with."""
-
-    names: tuple[str, ...] = ()
-    references: ReferencePlan = field(default_factory=ReferencePlan)
 
 
 @dataclass(frozen=True)
@@ -82,19 +73,19 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
     try:
         values = tomllib.loads(data.decode("utf-8"))
     except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise _bad(path, "a plan in TOML", str(error)) from None
-    _known(path, values, _TOP, "the plan")
+        raise bad(path, "a plan in TOML", str(error)) from None
+    known(path, values, _TOP, "the plan")
     folder = path.parent
     if "submission" not in values:
-        raise _bad(path, "submission = DIRECTORY", "none")
+        raise bad(path, "submission = DIRECTORY", "none")
     records = {
-        name: folder / _typed(path, name, values[name], str)
+        name: folder / typed(path, name, values[name], str)
         for name in RECORD_FILES
         if name in values
     }
     assertion = values.get("assertion")
     if assertion not in (None, "redirected", "erased"):
-        raise _bad(path, 'assertion "redirected" or "erased"', repr(assertion)[:60])
+        raise bad(path, 'assertion "redirected" or "erased"', repr(assertion)[:60])
     required = _required(path, values)
     tier = values.get("tier")
     _tier(path, tier, "train" in values)
@@ -102,23 +93,23 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
         path, folder, values.get("attack"), "holdout" in records, "train" in records
     )
     if seed is None:
-        seed = _typed(path, "seed", values.get("seed", 0), int)
+        seed = typed(path, "seed", values.get("seed", 0), int)
         if seed >= 1 << 32:
-            raise _bad(path, "a seed below 2^32", str(seed)[:60])
+            raise bad(path, "a seed below 2^32", str(seed)[:60])
     return Plan(
         path=path,
-        submission=folder / _typed(path, "submission", values["submission"], str),
+        submission=folder / typed(path, "submission", values["submission"], str),
         records=records,
         assertion=assertion,
         required=required,
         attack=attack,
         references=references,
-        threats=_threats(path, values.get("threats", {}), attack, "train" in records),
+        threats=threat_plan(path, values.get("threats", {}), attack, "train" in records),
         compare=_compare(path, folder, values.get("compare", False)),
         policy=_policy(path, folder, values.get("policy")),
         seed=seed,
-        title=_typed(path, "title", values.get("title", "Audit of an unlearning claim"), str),
-        auditor=_typed(path, "auditor", values.get("auditor", ""), str) or None,
+        title=typed(path, "title", values.get("title", "Audit of an unlearning claim"), str),
+        auditor=typed(path, "auditor", values.get("auditor", ""), str) or None,
         document=_without_cache(values),
     )
 
@@ -126,21 +117,21 @@ def read_plan(path: Path, seed: int | None = None) -> Plan:
 def _tier(path: Path, tier: Any, training: bool) -> None:
     """Refuse a tier that is not the one that the plan's files give."""
     if tier == "A":
-        raise _bad(
+        raise bad(
             path,
             'tier "B", or "C" with train records: this plan is about a submission',
             '"A", which is scores alone (auditkit attack --scores FILE.csv)',
         )
     if tier not in (None, "B", "C"):
-        raise _bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
+        raise bad(path, 'tier "B", or "C" with train records', repr(tier)[:40])
     if tier == "B" and training:
-        raise _bad(path, 'no train records with tier "B"', "train")
+        raise bad(path, 'no train records with tier "B"', "train")
     if tier == "C" and not training:
-        raise _bad(path, 'train records with tier "C"', "none")
+        raise bad(path, 'train records with tier "C"', "none")
 
 
 def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
-    names = _strings(path, "required", values.get("required", []))
+    names = strings(path, "required", values.get("required", []))
     known = {
         *ALL_CHECKS,
         ERASURE,
@@ -153,7 +144,7 @@ def _required(path: Path, values: dict[str, Any]) -> tuple[str, ...]:
     unknown = sorted(set(names) - known)
     if unknown or ("required" in values and not names):
         found = unknown[0] if unknown else "nothing required"
-        raise _bad(path, "required as a list of check ids (auditkit explain lists them)", found)
+        raise bad(path, "required as a list of check ids (auditkit explain lists them)", found)
     return tuple(names)
 
 
@@ -163,37 +154,37 @@ def _attack(
     if value is False or (value is None and not unseen):
         return None, ()
     if not unseen:
-        raise _bad(path, "holdout = FILE for the attacks that are planned", "none")
+        raise bad(path, "holdout = FILE for the attacks that are planned", "none")
     value = {} if value is None else value
-    _known(path, value, _ATTACK, "[attack]")
-    names = _strings(path, "attack.names", value.get("names", []))
+    known(path, value, _ATTACK, "[attack]")
+    names = strings(path, "attack.names", value.get("names", []))
     unknown = sorted(set(names) - set(REGISTRY))
     if unknown:
-        raise _bad(path, f"attacks among {', '.join(REGISTRY)}", unknown[0])
+        raise bad(path, f"attacks among {', '.join(REGISTRY)}", unknown[0])
     recipe = value.get("recipe")
     if recipe is not None:
-        _known(path, recipe, _RECIPE, "[attack.recipe]")
+        known(path, recipe, _RECIPE, "[attack.recipe]")
     try:
         made = None if recipe is None else Recipe(**recipe)
     except (ValueError, TypeError) as error:
-        raise _bad(path, "a recipe that can be trained", str(error)) from None
-    margin = _share(path, "attack.margin", value.get("margin", DEFAULT_MARGIN), 0.5)
+        raise bad(path, "a recipe that can be trained", str(error)) from None
+    margin = share(path, "attack.margin", value.get("margin", DEFAULT_MARGIN), 0.5)
     cache = value.get("shadow_cache")
-    if cache is not None and not _typed(path, "attack.shadow_cache", cache, str):
-        raise _bad(path, "attack.shadow_cache as the name of a folder", "an empty one")
+    if cache is not None and not typed(path, "attack.shadow_cache", cache, str):
+        raise bad(path, "attack.shadow_cache as the name of a folder", "an empty one")
     plan = AttackPlan(
         tuple(names),
         margin=margin,
-        alpha=_share(path, "attack.alpha", value.get("alpha", 0.05), 0.5),
-        fpr=_share(path, "attack.fpr", value.get("fpr", 0.01), 1.0),
-        shadows=_typed(path, "attack.shadows", value.get("shadows", DEFAULT_SHADOWS), int),
+        alpha=share(path, "attack.alpha", value.get("alpha", 0.05), 0.5),
+        fpr=share(path, "attack.fpr", value.get("fpr", 0.01), 1.0),
+        shadows=typed(path, "attack.shadows", value.get("shadows", DEFAULT_SHADOWS), int),
         recipe=made,
         shadow_cache=None if cache is None else folder / cache,
-        retrain=_typed(path, "attack.retrain", value.get("retrain", 0), int),
+        retrain=typed(path, "attack.retrain", value.get("retrain", 0), int),
     )
     if plan.retrain and not training:
-        raise _bad(path, "train = FILE for the references to be retrained", "none")
-    references = _strings(path, "attack.references", value.get("references", []))
+        raise bad(path, "train = FILE for the references to be retrained", "none")
+    references = strings(path, "attack.references", value.get("references", []))
     return plan, tuple(folder / name for name in references)
 
 
@@ -205,39 +196,16 @@ def _without_cache(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "attack": {k: v for k, v in attack.items() if k != "shadow_cache"}}
 
 
-def _threats(
-    path: Path, value: Any, attack: AttackPlan | None, training_records: bool
-) -> ThreatPlan | None:
-    if value is False:
-        return None
-    _known(path, value, {"names", "reference", "retrain"}, "[threats]")
-    names = tuple(_strings(path, "threats.names", value.get("names", [])))
-    kind, kinds = value.get("reference"), [k.value for k in ReferenceKind]
-    if kind is not None and kind not in kinds:
-        raise _bad(path, f"threats.reference among {', '.join(kinds)}", repr(kind)[:60])
-    count = _typed(path, "threats.retrain", value.get("retrain", 0), int)
-    if count and not training_records:
-        raise _bad(path, "train = FILE for the references to be retrained", "none")
-    recipe = training.PRACTICE
-    if attack is not None and attack.recipe is not None:
-        recipe = training.Recipe(**asdict(attack.recipe))
-    try:
-        plan = ReferencePlan(None if kind is None else ReferenceKind(kind), count, recipe)
-    except ValueError as error:
-        raise _bad(path, "references of one kind", str(error)) from None
-    return ThreatPlan(names, plan)
-
-
 def _compare(path: Path, folder: Path, value: Any) -> ComparePlan | None:
     if value is False:
         return None
-    _known(path, value, {"recompute", "reference", "reference_model"}, "[compare]")
-    if _typed(path, "compare.recompute", value.get("recompute", True), bool) is False:
+    known(path, value, {"recompute", "reference", "reference_model"}, "[compare]")
+    if typed(path, "compare.recompute", value.get("recompute", True), bool) is False:
         return None
 
     def file(name: str) -> Path | None:
         given = value.get(name)
-        return None if given is None else folder / _typed(path, f"compare.{name}", given, str)
+        return None if given is None else folder / typed(path, f"compare.{name}", given, str)
 
     return ComparePlan(file("reference"), file("reference_model"))
 
@@ -248,36 +216,4 @@ def _policy(path: Path, folder: Path, value: Any) -> Policy:
     if isinstance(value, dict):
         return policy_from(value, path)
     with callers_own():
-        return read_policy(folder / _typed(path, "policy", value, str))
-
-
-def _share(path: Path, name: str, value: Any, below: float) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < below:
-        raise _bad(path, f"{name} between 0 and {below:g}", repr(value)[:60])
-    return float(value)
-
-
-def _typed(path: Path, name: str, value: Any, kind: type) -> Any:
-    wrong = isinstance(value, bool) or (isinstance(value, int) and value < 0)
-    if not isinstance(value, kind) or (kind is int and wrong):
-        words = {str: "text", int: "a whole number", bool: "true or false"}[kind]
-        raise _bad(path, f"{name} as {words}", repr(value)[:60])
-    return value
-
-
-def _strings(path: Path, name: str, value: Any) -> list[str]:
-    if not isinstance(value, list) or not all(isinstance(v, str) for v in value):
-        raise _bad(path, f"{name} as a list of names", repr(value)[:60])
-    return value
-
-
-def _known(path: Path, value: Any, names: set[str], where: str) -> None:
-    if not isinstance(value, dict):
-        raise _bad(path, f"{where} as a table", repr(value)[:60])
-    unknown = sorted(set(value) - names)
-    if unknown:
-        raise _bad(path, f"{where} with keys among {', '.join(sorted(names))}", unknown[0])
-
-
-def _bad(path: Path, expected: str, found: str) -> UsageError:
-    return UsageError(str(path), expected=expected, found=found, remedy="correct the plan")
+        return read_policy(folder / typed(path, "policy", value, str))

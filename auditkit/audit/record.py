@@ -69,7 +69,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
         "comparison": _comparison(found),
         "membership": None if membership is None else membership.facts,
         "threats": threat_rows(
-            checks, found.threat_references, readable=submission is not None, rates=found.rates
+            checks, found.threats.references, readable=submission is not None, rates=found.rates
         ),
         "undetectable": list(UNDETECTABLE),
         "charts": found.charts,
@@ -266,7 +266,7 @@ def _inputs(found: Findings) -> list[dict[str, Any]]:
                 "note": None if named and key else "no key: no digest is given",
             }
         )
-    return rows
+    return [*rows, *found.threats.inputs]
 
 
 def _comparison(found: Findings) -> dict[str, Any] | None:
@@ -296,11 +296,13 @@ def _settings(found: Findings) -> dict[str, Any]:
             "retrain": plan.attack.retrain,
         }
     if plan.threats is not None:
-        used = found.threat_references
+        used = found.threats.references
         settings["threats"] = {
             "names": list(plan.threats.names) or "all",
             "reference": used.kind.value,
             "reference_networks": len(used.networks),
             "retrained": plan.threats.references.retrain,
+            "order_seed": plan.threats.order_seed,
+            "endpoint": found.threats.endpoint,
         }
     return settings

@@ -20,8 +20,7 @@ from auditkit.audit.membership_said import Say
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
-from auditkit.audit.threat_checks import threat_checks
-from auditkit.audit.threat_references import threat_references
+from auditkit.audit.threat_run import ThreatChapter, run_chapter
 from auditkit.audit.verdict import under_assertion
 from auditkit.certificate.submission import (
     PatchSubmission,
@@ -38,8 +37,6 @@ from auditkit.network.graph import Network
 from auditkit.network.read import load_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, dump_json, not_run
-from auditkit.threats.evidence import Evidence
-from auditkit.threats.references import References
 
 Progress = Callable[[int, int], None]
 LIBRARIES = (
@@ -107,7 +104,7 @@ class Findings:
         self.tables: list[dict[str, Any]] = []
         self.not_examined: list[str] = []
         self.references: tuple[Network, ...] = ()
-        self.threat_references = References()
+        self.threats = ThreatChapter()
         self.rates: dict[str, dict[str, Any]] = {}  # of the checks, where they were calibrated
 
 
@@ -147,7 +144,7 @@ def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = Non
     requested = forget if forget is not None else submission.forget
     checks += _compared(found, requested)
     checks += _attacked(found, requested, progress, say)
-    checks += _threatened(found, verified)
+    checks += _threatened(found, verified, progress)
     weighed = under_assertion(checks, found.assertion, plan.required, found.kind)
     missing = [name for name in plan.required if name not in {c.id for c in weighed}]
     found.checks = (
@@ -223,33 +220,24 @@ def _attacked(
     return list(found.membership.checks)
 
 
-def _threatened(found: Findings, verified: Result) -> list[CheckResult]:
-    plan, submission = found.plan, found.submission
-    assert submission is not None
-    if plan.threats is None:
+def _threatened(found: Findings, verified: Result, progress: Progress | None) -> list[CheckResult]:
+    if found.plan.threats is None:
         found.not_examined.append("dishonest behaviour (not planned)")
         return []
-    references, why = threat_references(
-        submission,
-        plan.threats.references,
+    assert found.submission is not None
+    chapter = run_chapter(
+        found.plan.threats,
+        found.submission,
+        found.records,
         given=found.references,
-        forget=found.records.get("forget"),
-        train=found.records.get("train"),
-        unseen=found.records.get("holdout"),
-        seed=plan.seed,
-    )
-    if why:
-        found.not_examined.append(f"dishonest behaviour against the planned references ({why})")
-    found.threat_references = references
-    evidence = Evidence(
-        forget=found.records.get("forget"),
-        retain=found.records.get("retain"),
-        holdout=found.records.get("holdout"),
         verification=verified,
         assertion=found.assertion,
-        references=references,
+        seed=found.plan.seed,
+        progress=progress,
     )
-    return threat_checks(submission, evidence, plan.threats.names, plan.seed)
+    found.threats = chapter
+    found.not_examined += chapter.not_examined
+    return list(chapter.checks)
 
 
 def _unreadable(error: EvidenceError) -> CheckResult:

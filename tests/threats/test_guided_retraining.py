@@ -97,6 +97,9 @@ def test_the_law_of_the_sum() -> None:
     guided = np.floor(draws * (OTHERS + 1)).sum(axis=1)
     assert _chance(12, 1.0) @ np.arange(len(law)) == pytest.approx(guided.mean(), rel=0.01)
     assert _power(5) < _power(80)
+    # what the page says of half of the steps
+    tails = np.cumsum(_chance(80)[::-1])[::-1]
+    assert _chance(80, 0.5)[tails <= 0.001].sum() == pytest.approx(0.94, abs=0.005)
 
 
 def test_what_is_missing_is_a_reason(make: Make) -> None:

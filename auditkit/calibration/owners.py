@@ -74,6 +74,11 @@ def _unlearned(method: str, **settings: Any) -> Make:
     return make
 
 
+def _with_its_seed(world: World, out: Path, seed: int) -> Owner:
+    """Retrain by the seed of the original's training, as who changes nothing else would."""
+    return _by_method(world, out, "retrain", world.network, world.history, world.seed, {})
+
+
 def _sisa(world: World, out: Path, seed: int) -> Owner:
     """Train the world's records in shards, and take the forgotten ones out of theirs."""
     plan = make_plan(world.train, world.recipe, seed, shards=SHARDS, slices=SLICES)
@@ -139,6 +144,7 @@ def _kinds() -> tuple[OwnerKind, ...]:
         OwnerKind("patch-reference", _patch(spec="reference"), True),
         OwnerKind("patch-cluster", _patch(spec="redirect", scope="cluster"), True),
         OwnerKind("retrain", _unlearned("retrain"), False),
+        OwnerKind("retrain-same-seed", _with_its_seed, False),
         OwnerKind("retrain-sgd", _unlearned("retrain", **sgd), False),
         OwnerKind("sisa", _sisa, False),
         OwnerKind("patch-canaries", _patch(spec="redirect"), True, canaries=True),

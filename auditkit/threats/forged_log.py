@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.certificate.unlearned_submission import delivered_digest
+from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
@@ -74,7 +75,10 @@ log to show anything, or errors within them could make up a training."""
 STEPS, PASSES = 20_000, 2_000_000
 """Most steps and records (each counted as often as it is used) that are replayed."""
 SAME = 1e-6  # of the largest weight: two networks that differ by less are one, written otherwise
-NEAR = 0.5  # of the original's norm: weights drawn at random are farther away, by √2 or more
+NEAR = 0.5
+"""Of the original's norm: weights drawn at random are farther away, by √2 or more, unless they are
+those that the original's own training started from and did not get far from."""
+KNOWING = 0.5  # of the way from the largest class's share to all answers right
 CANDIDATES = 64  # retained records among which a forger looks for substitutes
 
 judged = Judgement("forged-log", "The delivered network comes from the training that was logged")
@@ -224,7 +228,7 @@ def _facts(submission: UnlearnedSubmission, found: Logged) -> tuple[list[str], d
         private["foreign_records"] = np.flatnonzero(found.foreign & found.used)[:1000].tolist()
     if log.moments[0].any():
         facts.append("the optimiser has a past before the first step")
-    if _near(_flat_original(submission, log), log.weights[0]):
+    if _near(_flat_original(submission, log), log.weights[0]) and _knows(submission, found):
         facts.append("training starts from the original network, not from random weights")
     return facts, private
 
@@ -235,6 +239,22 @@ def _flat_original(submission: UnlearnedSubmission, log: TrainingLog) -> F64 | N
         return None
     weights = trained_weights(submission.unlearned, submission.network, log.largest)
     return weights.astype(np.float64)
+
+
+def _knows(submission: UnlearnedSubmission, found: Logged) -> bool:
+    """Whether the first weights answer known records of the log as nothing untrained does."""
+    rows = np.flatnonzero(found.known & ~found.forgotten)
+    if not len(rows):
+        return False
+    records = found.records.take(rows)
+    try:
+        start = network_at(submission.unlearned, found.log, 0)
+    except Diverged:
+        return False
+    with np.errstate(all="ignore"):
+        answers = logits(start, records.x.astype(start.dtype)).argmax(axis=1)
+    usual = float(np.bincount(records.y).max() / len(records))
+    return bool((answers == records.y).mean() >= usual + KNOWING * (1 - usual))
 
 
 def _near(original: F64 | None, weights: NDArray[Any]) -> bool:

@@ -175,6 +175,20 @@ def from_weights(owner: Owner, start: Any, recipe: Recipe, out: Path) -> Owner:
     return replace(deliver(owner, out, network), training=log)
 
 
+def test_the_seed_of_the_original_s_training_is_nobody_s_fault() -> None:
+    """Retraining by the same recipe and seed starts where the original started, and ends near."""
+    owner, evidence = trained_owner(seed=0)
+    submission: Any = owner.submission
+    assert owner.training is not None and evidence.retain is not None
+    start = network_at(submission.unlearned, owner.training, 0)
+    near = replace(submission, network=start)
+    assert forged_log._near(
+        forged_log._flat_original(near, owner.training), owner.training.weights[0]
+    )
+    found = judged(replace(owner, submission=near), evidence)
+    assert found.outcome is Outcome.PASS, found.reason
+
+
 def test_a_log_that_starts_from_a_trained_network_is_none(tmp_path: Path) -> None:
     owner, evidence = trained_owner()
     submission: Any = owner.submission

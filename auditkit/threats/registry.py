@@ -20,7 +20,9 @@ from auditkit.threats import (
     invalid_certificate,
     lazy,
     neglecting,
+    over_forgetting,
     patch_bait,
+    point_patch,
     smuggled_gate,
     strippable,
 )
@@ -31,8 +33,10 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     neglecting.BEHAVIOUR,
     lazy.BEHAVIOUR,
     deceiving.BEHAVIOUR,
+    point_patch.BEHAVIOUR,
     strippable.BEHAVIOUR,
     invalid_certificate.BEHAVIOUR,
+    over_forgetting.BEHAVIOUR,
     smuggled_gate.BEHAVIOUR,
     patch_bait.BEHAVIOUR,
 )

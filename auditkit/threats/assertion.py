@@ -29,3 +29,10 @@ def under(assertion: str, check: CheckResult) -> CheckResult:
     if assertion != REDIRECTED or check.outcome is not Outcome.FAIL:
         return check
     return replace(check, severity=Severity.LIMITATION, required=False)
+
+
+def about_erasure(submission: Submission, evidence: Evidence, check: CheckResult) -> CheckResult:
+    """Return a check of what only erasure claims: none that a verdict on a redirection requires."""
+    assertion = asserted(submission, evidence)
+    check = under(assertion, check)
+    return check.optional() if assertion == REDIRECTED else check

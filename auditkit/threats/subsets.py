@@ -29,8 +29,9 @@ def tail(chosen: F64, others: F64, seed: int) -> float:
 
     By drawing choices, with the observed one counted, for a few records on either side or where
     most scores are ties; else by the double saddlepoint of sampling without replacement (Robinson
-    1982; Booth & Butler 1990), whose relative error stays small far out. Below the mean it is not
-    told apart from 0.5. 1 where either side is empty or all scores are equal.
+    1982; Booth & Butler 1990), whose relative error stays small far out, and which is the middle of
+    a step where sums come in steps. Below the mean it is not told apart from 0.5. 1 where either
+    side is empty or all scores are equal.
     """
     n, m = len(chosen), len(others)
     scores = np.concatenate([chosen, others]).astype(np.float64)

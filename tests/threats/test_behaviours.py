@@ -79,7 +79,7 @@ def test_an_honest_owner_is_never_accused(seed: int, make: Make, evidence: Gathe
 def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence: Gather) -> None:
     honest = make("redirect")
     outcomes = {c.id: c.outcome for c in run_on(honest, evidence(honest), [], 0)}
-    for name in ("strippable", "head-only", "fragile"):
+    for name in ("strippable", "point-patch", "head-only", "fragile", "over-forgetting"):
         assert outcomes.pop(f"threats.{name}") is Outcome.FAIL, "a limitation of every patch"
     for name in ("canary-only", "forged-log", "guided-retraining", "substitution"):
         assert outcomes.pop(f"threats.{name}") is Outcome.NOT_RUN, "it needs more than files"
@@ -102,7 +102,8 @@ def test_records_that_are_withheld_are_a_reason_not_to_run(
 ) -> None:
     honest = replace(make("redirect"), forget=None)
     outcomes = {c.id: c.outcome for c in run_on(honest, Evidence(holdout=digits.holdout), [], 0)}
-    for name in ("neglecting", "lazy", "deceiving", "smuggled-gate"):
+    without = ("neglecting", "lazy", "deceiving", "point-patch", "over-forgetting", "smuggled-gate")
+    for name in without:
         assert outcomes[f"threats.{name}"] is Outcome.NOT_RUN
     assert outcomes["threats.invalid-certificate"] is Outcome.INCONCLUSIVE
     assert outcomes["threats.patch-bait"] is Outcome.PASS

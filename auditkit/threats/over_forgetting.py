@@ -1,0 +1,416 @@
+"""10. Over-forgetting: the requested records are answered worse than records never seen.
+
+Who drives a network away from the records, rather than to where it would be without them, marks
+them: whoever sees how badly they are answered knows that they were there. And what is near to them
+suffers with them. Never-seen is what unseen records of the same labels are to the delivered
+network, or what the records are to networks that were trained without them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata
+
+from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
+from auditkit.network.evaluate import logits
+from auditkit.patch.gates import Group
+from auditkit.records import Records
+from auditkit.results import CheckResult, Outcome
+from auditkit.threats import forge, forge_network
+from auditkit.threats.assertion import ERASED, about_erasure
+from auditkit.threats.decide import REFUTE, decide
+from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
+from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
+from auditkit.threats.memory import apart, flat, signal_of, squared
+from auditkit.threats.numbers import confidence_signal
+from auditkit.unlearning.trainable import Trainable
+from auditkit.unlearning.training import endless, largest_of, optimizer_of, step, tensors
+
+F64 = NDArray[np.float64]
+Bits = NDArray[np.bool_]
+
+VARIANTS = ("huge-offset", "wide-gates")
+MODEL_VARIANTS = ("ascent", "wrong-labels")
+HUGE = 8.0  # times the bound of the honest offset
+WIDE = 1e-3  # of the honest sharpness: gates that are open far beyond their region
+PUSHED = 800  # steps of training on, at full strength
+FAR = 6.0  # φ below 0 to which ascent goes: without an end it ruins the network
+AT_ONCE = 256  # requested records in a step: all of most requests
+
+MARGIN = 0.1  # of the area: honest methods miss never-seen by up to a few hundredths
+HARM = 0.1  # more of the neighbours than of other records
+NEAR = 3  # retained neighbours of a requested record
+LOOKED_AT = 300  # records of either kind whose distances are compared
+COMPARED = 2000  # unseen or retained records at most
+SIMILAR = 0.01  # level at which requested and unseen records are told apart by what they are
+
+judged = Judgement(
+    "over-forgetting", "Requested records are answered no worse than records never seen"
+)
+
+
+def simulate(
+    honest: PatchSubmission,
+    out: Path,
+    *,
+    seed: int,
+    strength: float = 1.0,
+    variant: str | None = None,
+    others: Records | None = None,
+) -> PatchSubmission:
+    """Push the answers far from the right ones, and sell that as erasure.
+
+    `huge-offset` does it at the records of a share `strength` of the gates; `wide-gates` opens all
+    gates far beyond their regions, the more the greater the strength.
+    """
+    variant = pick(variant, VARIANTS)
+    records, _ = forge.owned_records(honest)
+    served = forge.gate_records(honest)
+    generator = np.random.default_rng([seed, 10])
+    answers = logits(honest.network, records.x.astype(honest.network.dtype))
+    spread = float(np.median(np.ptp(answers, axis=1)))
+
+    def pushed(group: Group) -> Group:
+        gates = len(group.patterns)
+        if not gates:
+            return group
+        labels = [int(records.y[served.get((group.name, m), 0)]) for m in range(gates)]
+        offsets = np.array(np.broadcast_to(group.offset, (gates, group.offset.shape[-1])))
+        touched = generator.random(gates) < strength if variant == "huge-offset" else np.ones(gates)
+        touched[generator.integers(gates)] = True
+        for member in np.flatnonzero(touched):
+            offsets[member, labels[member]] -= HUGE * spread
+        if not group.stacked:
+            offsets = offsets[0] if gates == 1 else offsets
+        bound = float(max(group.bound, 2 * np.abs(offsets).max() + 2 * np.abs(answers).max()))
+        sharpness = group.sharpness
+        if variant == "wide-gates":
+            sharpness *= WIDE**strength
+        return replace(group, offset=offsets, bound=bound, sharpness=sharpness)
+
+    patch = forge.with_groups(honest.gated, [pushed(group) for group in honest.gated.groups])
+    certificate = replace(honest.certificate, assertion=ERASED, assertion_radius=None)
+    return forge.write(honest, out, patch=patch, certificate=certificate)
+
+
+def simulate_model(
+    honest: Owner, out: Path, *, seed: int, strength: float = 1.0, variant: str | None = None
+) -> Owner:
+    """Train the delivered network on, away from the records, without a look at when to stop.
+
+    `ascent` goes up their loss; `wrong-labels` teaches each another label for certain. Retained
+    records hold the rest in place. `strength` is a share of the steps.
+    """
+    variant = pick(variant, MODEL_VARIANTS)
+    submission, mine = forge_network.submitted(honest), forge_network.forgotten(honest)
+    rest = forge_network.retained(honest)
+    generator = np.random.default_rng([seed, 10])
+    model = Trainable(submission.unlearned, largest=largest_of(mine, rest))
+    x, y = tensors(model, mine)
+    kept = tensors(model, rest)
+    rest_of = submission.delivered(mine.x).copy()
+    rest_of[np.arange(len(mine)), mine.y] = -np.inf
+    wrong = torch.tensor(rest_of.argmax(axis=1))  # the easiest wrong label
+    optimizer = optimizer_of(model, forge_network.recipe_of(honest))
+    batches = [endless(len(mine), AT_ONCE, generator), endless(len(rest), 64, generator)]
+    for _ in range(max(1, round(strength * PUSHED))):
+        rows, other = (next(batch) for batch in batches)
+        held = torch.nn.functional.cross_entropy(model(kept[0][other]), kept[1][other])
+        answers = model(x[rows])
+        if variant == "ascent":
+            own = torch.nn.functional.one_hot(y[rows], answers.shape[1]).bool()
+            others_of = answers.masked_fill(own, -torch.inf).logsumexp(dim=1)
+            away = torch.nn.functional.softplus(answers[own] - others_of + FAR).mean()
+        else:
+            away = torch.nn.functional.cross_entropy(answers, wrong[rows])
+        step(optimizer, away + held)
+    return forge_network.deliver(honest, out, model.network())
+
+
+@dataclass(frozen=True, eq=False)
+class Finding:
+    """One of the two questions: an estimate with its interval, and the p-values of two tests."""
+
+    told: str
+    observed: float
+    interval: tuple[float, float]
+    p_refute: float
+    p_support: float
+    power: float
+    n: int
+
+
+def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Judge a patch; one that redirects answers its records badly by design, and says so."""
+    return about_erasure(submission, evidence, _detect(submission, evidence, seed))
+
+
+def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
+    """Judge an unlearned network, whatever its method: no honest one has the goal of being worse.
+
+    Of a class that is gone, answers are as bad as they can be, and how bad is no sign.
+    """
+    return about_erasure(submission, evidence, _detect(submission, evidence, seed))
+
+
+def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResult:
+    asked = requested(submission, evidence)
+    if asked is None:
+        return judged.not_run(WITHHELD)
+    groups = others(evidence, asked)
+    gone = np.intersect1d(submission.whole_classes, asked.records.y)
+    with np.errstate(all="ignore"):
+        worse = _worse(submission, evidence, asked, groups.get("unseen"), gone, seed)
+        harm = _harmed(submission, evidence, asked, groups.get("retained"), seed)
+        if isinstance(harm, Finding) and _together(asked, groups.get("unseen"), seed):
+            # whoever removes a cluster takes from its neighbours what it taught them, honestly
+            told = f"{harm.told}, which is no finding where requested records are of a kind"
+            harm = replace(harm, told=told, p_refute=1.0, power=0.0)
+    found = [part for part in (worse, harm) if isinstance(part, Finding)]
+    missing = "; ".join(part for part in (worse, harm) if isinstance(part, str))
+    if not found:
+        return judged(Outcome.INCONCLUSIVE, missing + asked.caveat)
+    told = "; ".join(part.told for part in found) + (f"; {missing}" if missing else "")
+    first = found[0]
+    figures: dict[str, Any] = {
+        "observed": first.observed,
+        "threshold": 0.5 - MARGIN if isinstance(worse, Finding) else HARM,
+        "interval": first.interval,
+        "n": first.n,
+        "evidence": _figures(worse, harm),
+    }
+    if isinstance(harm, Finding):
+        figures["private"] = _neighbours(submission, asked, groups["retained"])
+    # two questions, either of which refutes (Bonferroni), both of which must be answered to support
+    both = len(found) == 2
+    return decide(
+        judged,
+        told + asked.caveat,
+        p_refute=min(1.0, len(found) * min(part.p_refute for part in found)),
+        p_support=max(part.p_support for part in found) if both else None,
+        power=max(part.power for part in found),
+        **figures,
+    )
+
+
+def _worse(
+    submission: Submission,
+    evidence: Evidence,
+    asked: Requested,
+    unseen: Records | None,
+    gone: NDArray[np.int64],
+    seed: int,
+) -> Finding | str:
+    """Ask whether φ of requested records is lower than of unseen ones of the same labels.
+
+    The area is the chance that a requested record has the higher φ of two of a label; with
+    references, what it is with them in the mean is subtracted.
+    """
+    if len(gone):
+        return "a class that is gone is answered as badly as can be: nothing is worse"
+    if unseen is None:
+        return "no unseen records to compare with"
+    unseen = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y))[:COMPARED])
+    mine = asked.records.take(np.isin(asked.records.y, unseen.y))
+    if not len(mine):
+        return "no unseen record has a requested label"
+    after = [confidence_signal(submission.delivered(r.x), r.y) for r in (mine, unseen)]
+    known = [
+        [signal_of(network, r) for r in (mine, unseen)] for network in evidence.references.networks
+    ]
+    if not all(np.isfinite(v).all() for pair in (after, *known) for v in pair):
+        return "records are answered with nan or infinity"
+    if not known and _together(asked, unseen, seed):
+        return "requested records are unlike unseen ones: only references say how hard they are"
+    n, m = len(mine), len(unseen)
+    area = _area(after[0], after[1], mine.y, unseen.y)
+    usual = [_area(a, b, mine.y, unseen.y) for a, b in known]
+    level = 0.5 + (area - float(np.mean(usual)) if known else area - 0.5)
+    extra = float(np.var(usual, ddof=1)) * (1 + 1 / len(usual)) if len(usual) > 1 else 0.0
+    bound = 0.5 - MARGIN
+    # as at the bound, or as these scores spread if that is more (DeLong et al. 1988, by placements)
+    seen = _placed(after[0], after[1], mine.y, unseen.y)
+    spread = float(np.sqrt(max(_variance(bound, n, m), seen) + extra))
+    reach = float(norm.isf(0.025)) * float(np.sqrt(_variance(0.5, n, m) + extra))
+    net = f", net of {len(known)} reference(s)" if known else ""
+    return Finding(
+        f"a requested record is answered better than an unseen one of its label with a chance of "
+        f"{level:.0%}{net} (50 % if never seen; {n} against {m})",
+        level,
+        (max(0.0, level - reach), min(1.0, level + reach)),
+        float(norm.cdf((level - bound) / spread)),
+        float(norm.sf((level - bound) / spread)),
+        float(bound / spread > norm.isf(REFUTE / 2)),
+        n,
+    )
+
+
+def _together(asked: Requested, unseen: Records | None, seed: int) -> bool:
+    """Whether requested records are closer to each other, or elsewhere, than unseen ones are."""
+    if unseen is None:
+        return True
+    generator = np.random.default_rng([seed, 10, 2])
+    there = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y)))
+    if not len(there):
+        return True
+    one, two = (
+        r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (asked.records, there)
+    )
+    return apart(one, two, seed) <= SIMILAR
+
+
+def _area(mine: F64, unseen: F64, y: NDArray[np.int64], other_y: NDArray[np.int64]) -> float:
+    """Return the mean over labels, as often as requested, of the area under the ROC."""
+    total = 0.0
+    for label in np.unique(y):
+        a, b = mine[y == label], unseen[other_y == label]
+        ranks = rankdata(np.concatenate([a, b]))[: len(a)].sum()
+        total += float(ranks - len(a) * (len(a) + 1) / 2) / len(b)
+    return total / len(y)
+
+
+def _placed(mine: F64, unseen: F64, y: NDArray[np.int64], other_y: NDArray[np.int64]) -> float:
+    """Return the variance of the area by how requested records are placed among the unseen."""
+    places = np.empty(len(mine))
+    reverse = []
+    for label in np.unique(y):
+        a, b = mine[y == label], unseen[other_y == label]
+        both = rankdata(np.concatenate([a, b]))
+        places[y == label] = (both[: len(a)] - rankdata(a)) / len(b)
+        reverse.append((both[len(a) :] - rankdata(b)) / len(a) - 0.5)
+    theirs = np.concatenate(reverse)
+    if len(places) < 2 or len(theirs) < 2:
+        return 0.0
+    return float(places.var(ddof=1) / len(places) + theirs.var(ddof=1) / len(theirs))
+
+
+def _variance(area: float, n: int, m: int) -> float:
+    """Return the variance of an area (Hanley & McNeil 1982, exponential scores)."""
+    one, two = area / (2 - area), 2 * area**2 / (1 + area)
+    return (area * (1 - area) + (n - 1) * (one - area**2) + (m - 1) * (two - area**2)) / (n * m)
+
+
+def _harmed(
+    submission: Submission,
+    evidence: Evidence,
+    asked: Requested,
+    retained: Records | None,
+    seed: int,
+) -> Finding | str:
+    """Ask whether retained neighbours lost their right answers more often than other records did.
+
+    Neighbours are the nearest retained records of a requested record's label; others are retained
+    records of the same labels. With references, what these do to the neighbours is subtracted.
+    """
+    if retained is None:
+        return "no retained records whose harm could be looked at"
+    near = _nearest(asked.records, retained)
+    if near is None:
+        return "no retained record has a requested label"
+    rest = ~near & np.isin(retained.y, asked.records.y)
+    rows = np.random.default_rng([seed, 10, 1]).permutation(np.flatnonzero(rest))[:COMPARED]
+    one, two = retained.take(np.flatnonzero(near)), retained.take(np.sort(rows))
+    if not len(two):
+        return "every retained record of these labels is a neighbour of a requested one"
+    lost, other = (_lost(submission.delivered(r.x), submission, r) for r in (one, two))
+    if lost is None or other is None:
+        return "records are answered with nan or infinity"
+    n, m = len(lost), len(other)
+    if not n or not m:
+        return "the original mispredicts the retained records already"
+    share, usual = float(lost.mean()), float(other.mean())
+    gap = share - usual
+    known = evidence.references.networks
+    if known:
+        theirs = [_lost(_answers(net, one), submission, one) for net in known]
+        rates = [float(t.mean()) for t in theirs if t is not None]
+        gap -= max(0.0, float(np.mean(rates)) - usual) if rates else 0.0
+    # of the variances that the bound allows, the greatest: HARM more than the others lose
+    bound = min(0.5, usual + HARM)
+    spread = float(np.sqrt(bound * (1 - bound) / n + max(usual * (1 - usual), 1 / m) / m))
+    reach = float(norm.isf(0.025)) * spread
+    return Finding(
+        f"{int(lost.sum())} of {n} retained neighbours lost their right answer, "
+        f"{int(other.sum())} of {m} other retained records",
+        gap,
+        (max(-1.0, gap - reach), min(1.0, gap + reach)),
+        float(norm.sf((gap - HARM) / spread)),
+        float(norm.cdf((gap - HARM) / spread)),
+        float((1 - HARM) / spread > norm.isf(REFUTE / 2)),
+        n,
+    )
+
+
+def _nearest(mine: Records, retained: Records) -> Bits | None:
+    """Return which retained records [M] are among the nearest of a requested one of their label."""
+    near = np.zeros(len(retained), dtype=bool)
+    for label in np.unique(mine.y):
+        there = np.flatnonzero(retained.y == label)
+        if not len(there):
+            continue
+        distances = squared(flat(mine.take(mine.y == label)), flat(retained.take(there)))
+        k = min(NEAR, len(there))
+        near[there[np.argpartition(distances, k - 1, axis=1)[:, :k]]] = True
+    return near if near.any() else None
+
+
+def _answers(network: Any, records: Records) -> F64:
+    shaped = records.x.reshape(len(records), *network.input_shape).astype(network.dtype)
+    return np.asarray(logits(network, shaped), np.float64)
+
+
+def _lost(after: F64, submission: Submission, records: Records) -> Bits | None:
+    """Return, for the records that the original answers rightly, which are not any more."""
+    before = _answers(submission.network, records)
+    if not (np.isfinite(before).all() and np.isfinite(after).all()):
+        return None
+    right = before.argmax(axis=1) == records.y
+    return np.asarray(after.argmax(axis=1) != records.y)[right]
+
+
+def _neighbours(
+    submission: Submission, asked: Requested, retained: Records
+) -> dict[str, list[int]]:
+    """Return the rows of retained neighbours that lost their right answer, for the annex."""
+    near = _nearest(asked.records, retained)
+    if near is None:
+        return {}
+    rows = np.flatnonzero(near)
+    records = retained.take(rows)
+    before = _answers(submission.network, records).argmax(axis=1) == records.y
+    after = submission.delivered(records.x).argmax(axis=1) == records.y
+    return {"harmed_retained_records": rows[before & ~after].tolist()}
+
+
+def _figures(worse: Finding | str, harm: Finding | str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, part in (("area", worse), ("harm", harm)):
+        if isinstance(part, Finding):
+            found[name] = part.observed
+            found[f"{name}_interval"] = part.interval
+            found[f"{name}_records"] = part.n
+            found[f"{name}_p_refute"] = part.p_refute
+    return found
+
+
+BEHAVIOUR = Behaviour(
+    "over-forgetting",
+    10,
+    judged.title,
+    ("forgotten records", "unseen records", "retained records"),
+    VARIANTS,
+    of_patches(simulate, simulate_model),
+    detect,
+    detect_model,
+    MODEL_VARIANTS,
+    strength="the share of gates with a huge offset, how far gates reach, or the steps away from "
+    "the records",
+    hiding="stopping where the requested records are answered like unseen ones, which is what is "
+    "wanted; of a class, anything",
+)

@@ -148,7 +148,9 @@ def _kinds() -> tuple[OwnerKind, ...]:
         OwnerKind("retrain-sgd", _unlearned("retrain", **sgd), False),
         OwnerKind("sisa", _sisa, False),
         OwnerKind("patch-canaries", _patch(spec="redirect"), True, canaries=True),
+        OwnerKind("patch-canaries-neutralise", _patch(spec="neutralise"), True, canaries=True),
         OwnerKind("retrain-canaries", _unlearned("retrain"), False, canaries=True),
+        OwnerKind("retrain-canaries-sgd", _unlearned("retrain", **sgd), False, canaries=True),
         *(
             OwnerKind(name, _unlearned(name), False, exact=False)
             for name in (

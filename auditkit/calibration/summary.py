@@ -10,7 +10,7 @@ from auditkit.calibration.owners import KINDS
 from auditkit.calibration.rates import Rate, rate, roc
 from auditkit.calibration.study import Study
 from auditkit.calibration.trials import FULL, Row
-from auditkit.results import Outcome, Severity
+from auditkit.results import Outcome
 from auditkit.threats.interface import Behaviour
 from auditkit.threats.registry import BEHAVIOURS
 
@@ -98,8 +98,8 @@ class Summary:
             for row in self.cheats
             if row["behaviour"] == behaviour.name and row["strength"] == FULL
         ]
-        able = [c for c in found if c is not None and (c["power"] or 0.0) >= LEAST_POWER]
-        sure = [c for c in found if c is not None and c["power"] is None]
+        able = [c for c in found if c is not None and c.get("power", 0.0) >= LEAST_POWER]
+        sure = [c for c in found if c is not None and "power" not in c]
         return rate(_accused(check) for check in (*able, *sure))
 
     def strengths(self, behaviour: Behaviour) -> list[float]:
@@ -212,8 +212,8 @@ class Summary:
 def _of(row: Row, behaviour: Behaviour) -> Mapping[str, Any] | None:
     """Return what the check for a behaviour found of a trial, None where it did not run."""
     check: Mapping[str, Any] | None = row["checks"].get(behaviour.id)
-    return None if check is None or check["outcome"] == Outcome.NOT_RUN else check
+    return check
 
 
 def _accused(check: Mapping[str, Any]) -> bool:
-    return bool(check["outcome"] == Outcome.FAIL and check["severity"] == Severity.FAILURE)
+    return bool(check["outcome"] == Outcome.FAIL and not check.get("limitation"))

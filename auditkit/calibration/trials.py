@@ -41,8 +41,9 @@ CERTAIN = 1e3
 class Design:
     """What is tried in every world.
 
-    honest: kinds of owners, of which a world has `each` (in turn); behaviours: names. `first` is
-    the seed of the first world of `worlds`, the same for every data set.
+    honest: kinds of owners; a world has one of every kind whose assertion is true, and `each` of
+    the others in turn. behaviours: names. `first` is the seed of the first world of `worlds`, the
+    same for every data set.
     """
 
     worlds: int
@@ -57,7 +58,7 @@ class Design:
             "worlds": self.worlds,
             "first_seed": self.first,
             "honest": list(self.honest),
-            "honest_of_each_world": self.each,
+            "of_other_methods_in_each_world": self.each,
             "behaviours": list(self.behaviours),
             "strengths": [FULL, *LESS],
         }
@@ -96,8 +97,10 @@ class Worlds:
 
 def _honest(worlds: Worlds, design: Design, folder: Path) -> Iterator[Row]:
     world = worlds.plain
+    chosen = [name for name in design.honest if KINDS[name].exact]
+    others = [name for name in design.honest if not KINDS[name].exact]
     start = (world.seed - design.first) * design.each
-    chosen = [design.honest[(start + i) % len(design.honest)] for i in range(design.each)]
+    chosen += [others[(start + i) % len(others)] for i in range(design.each if others else 0)]
     for place, name in enumerate(chosen):
         row = _row(world, name)
         seed = settled(world.seed, 1, place)
@@ -189,20 +192,28 @@ def _judged(
     checks = threat_checks(owner.submission, evidence, names, settled(seed, 5))
     return {
         "reference": evidence.references.kind.value,
-        "checks": {check.id: figures(check, cheat=cheat) for check in checks},
+        "checks": {
+            check.id: figures(check, cheat=cheat)
+            for check in checks
+            if check.outcome is not Outcome.NOT_RUN
+        },
     }
 
 
 def figures(check: CheckResult, *, cheat: bool) -> Mapping[str, Any]:
-    """Return what a study keeps of a check: its reason, too, where it is wrong."""
-    return {
+    """Return what a study keeps of a check that ran: its reason, too, where it is wrong."""
+    found: dict[str, Any] = {
         "outcome": check.outcome.value,
-        "severity": check.severity.value,
-        "score": suspicion(check),
-        "n": check.n,
-        "power": check.evidence.get("power"),
+        "score": _rounded(suspicion(check)),
+        "power": _rounded(check.evidence.get("power")),
+        "limitation": check.severity is not Severity.FAILURE,
         "reason": check.reason if accuses(check) != cheat else "",
     }
+    return {k: v for k, v in found.items() if not (v is None or v is False or v == "")}
+
+
+def _rounded(value: Any) -> float | None:
+    return round(float(value), 3) if isinstance(value, int | float) else None
 
 
 def accuses(check: CheckResult) -> bool:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from auditkit.calibration.trials import Design
     from auditkit.records import Records
 
-WORLDS, EACH = 2, 5
+WORLDS, EACH = 2, 2
 
 DESCRIPTION = """\
 Simulate many honest owners and many of each dishonest kind, at several strengths, and count: how
@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=count,
         default=EACH,
         metavar="N",
-        help=f"honest owners of each world, of the kinds in turn (default {EACH})",
+        help=f"owners of each world by methods that do not erase exactly, in turn (default {EACH})",
     )
     parser.add_argument("--honest", nargs="+", metavar="KIND", help="which kinds (default: all)")
     parser.add_argument("--behaviour", nargs="+", metavar="NAME", help="which (default: all)")

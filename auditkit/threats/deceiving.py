@@ -199,4 +199,5 @@ BEHAVIOUR = Behaviour(
     strength="the share of requested records in whose place others are unlearned",
     hiding="other records so close to the requested ones that the same gates open at both; "
     "of a network, naming an approximate method",
+    of_a_kind=(UnlearnedSubmission.KIND,),
 )

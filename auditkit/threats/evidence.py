@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from auditkit.endpoint.session import Served
 from auditkit.records import Records
 from auditkit.results import Result
 from auditkit.threats.references import References
-from auditkit.unlearning.canaries import Canaries
+from auditkit.unlearning.canaries import Canaries, Role
 from auditkit.unlearning.training_log import TrainingLog
 
 WITHHELD = "the forgotten records are withheld: give them with --forget"
@@ -25,7 +25,8 @@ class Evidence:
 
     `forget` is authoritative over the owner's list. `verification` is the result of verifying the
     same submission, `references` what the delivered network is compared with, `assertion` the
-    auditor's reading of what the owner asserts, in place of the certificate's. `train` are all
+    auditor's reading of what the owner asserts, in place of the certificate's. `owners_list` says
+    that `forget` is the owner's list after all, as far as it is looked at. `train` are all
     records that the original was trained on, `training` is the owner's log of the delivered
     network's training, `order_seed` the seed that the auditor gave for it beforehand. `canaries`
     were committed to before the original was trained. `served` is what an endpoint answered in a
@@ -38,6 +39,7 @@ class Evidence:
     verification: Result | None = None
     references: References = field(default_factory=References)
     assertion: str | None = None
+    owners_list: bool = False
     train: Records | None = None
     training: TrainingLog | None = None
     order_seed: int | None = None
@@ -79,7 +81,7 @@ def requested(submission: Submission | None, evidence: Evidence) -> Requested | 
     records = records.take(np.sort(np.unique(_rows(records), return_index=True)[1]))
     key = records.key if submission is None else submission.record_key(evidence.forget)
     digests = () if key is None else record_digests(records, key)
-    return Requested(records, digests, owners_word=evidence.forget is None)
+    return Requested(records, digests, owners_word=evidence.forget is None or evidence.owners_list)
 
 
 def others(evidence: Evidence, asked: Requested) -> dict[str, Records]:
@@ -108,3 +110,23 @@ def _rows(records: Records) -> NDArray[np.bytes_]:
 def are_in(records: Records, others: Records) -> NDArray[np.bool_]:
     """Return [N]: which records are among others, features and label."""
     return np.isin(_rows(records), _rows(others))
+
+
+def without_canaries(submission: Submission | None, evidence: Evidence) -> Evidence:
+    """Return the evidence with a request that leaves out the canaries, and without these.
+
+    They are unlike any other record, and a test that takes requested records for like unseen ones
+    would find that and nothing else. The same evidence where the request is canaries alone.
+    """
+    asked = requested(submission, evidence)
+    if evidence.canaries is None or asked is None:
+        return evidence
+    natural = ~are_in(asked.records, evidence.canaries.placed(*Role))
+    if not natural.any():
+        return evidence
+    return replace(
+        evidence,
+        forget=asked.records.take(natural),
+        owners_list=asked.owners_word,
+        canaries=None,
+    )

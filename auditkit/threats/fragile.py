@@ -578,4 +578,5 @@ BEHAVIOUR = Behaviour(
     strength="the share of the forgotten records that are pushed to another label",
     hiding="suppressing records no further than to the confidence of unseen ones, so that few "
     "change their label",
+    of_a_kind=(UnlearnedSubmission.KIND,),
 )

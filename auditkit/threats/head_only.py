@@ -475,4 +475,5 @@ BEHAVIOUR = Behaviour(
     "disguise), less with noise of a twentieth of their size times what is missing",
     hiding="moving the features by more than a thousandth of their spread, which every honest "
     "method does as well: then the check stays inconclusive",
+    of_a_kind=(UnlearnedSubmission.KIND,),
 )

@@ -109,8 +109,9 @@ class Behaviour:
 
     `needs` says what evidence its detection rests on; `variants` and `model_variants` are ways to
     cheat with a patch and with an unlearned network; `strength` what a simulation's strength is a
-    measure of; `hiding` what it would take to hide from the test. Without `detect_model` it is one
-    of patches alone; with `detect_served` one that shows by queries alone.
+    measure of; `hiding` what it would take to hide from the test; `of_a_kind` of which kinds of
+    submission the test takes requested records for like unseen ones. Without `detect_model` it is
+    one of patches alone; with `detect_served` one that shows by queries alone.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Behaviour:
     model_variants: tuple[str, ...] = ()
     strength: str = ""
     hiding: str = ""
+    of_a_kind: tuple[str, ...] = ()
     detect_served: DetectServed | None = None
 
     @property

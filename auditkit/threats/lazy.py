@@ -231,4 +231,5 @@ BEHAVIOUR = Behaviour(
     hiding="leaving out records whose answers a reference would not change either, or "
     "records that the auditor does not know were requested; of a network, naming an approximate "
     "method, or a network that generalises so well that it knows unseen records as well",
+    of_a_kind=(UnlearnedSubmission.KIND,),
 )

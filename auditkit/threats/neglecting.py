@@ -305,4 +305,5 @@ BEHAVIOUR = Behaviour(
     hiding="changing the answer at one requested record at least (then see threats.lazy), or at "
     "all of them without forgetting any (then see the attacks); of a network, naming an "
     "approximate method",
+    of_a_kind=(UnlearnedSubmission.KIND,),
 )

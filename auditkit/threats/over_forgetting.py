@@ -413,4 +413,5 @@ BEHAVIOUR = Behaviour(
     "the records",
     hiding="stopping where the requested records are answered like unseen ones, which is what is "
     "wanted; of a class, anything",
+    of_a_kind=(PatchSubmission.KIND, UnlearnedSubmission.KIND),
 )

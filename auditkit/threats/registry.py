@@ -33,7 +33,7 @@ from auditkit.threats import (
     strippable,
     substitution,
 )
-from auditkit.threats.evidence import Evidence
+from auditkit.threats.evidence import Evidence, without_canaries
 from auditkit.threats.interface import Behaviour
 
 BEHAVIOURS: tuple[Behaviour, ...] = (
@@ -82,12 +82,20 @@ def run_on(
     """Check a submission for the named behaviours, or for all; UsageError for an unknown name."""
     behaviours = chosen(names)
     if isinstance(submission, UnlearnedSubmission):
-        return [_on_model(b, submission, evidence, seed) for b in behaviours]
+        natural = without_canaries(submission, evidence)
+        return [
+            _on_model(b, submission, natural if submission.KIND in b.of_a_kind else evidence, seed)
+            for b in behaviours
+        ]
     assert isinstance(submission, PatchSubmission)
     if evidence.verification is None and invalid_certificate.BEHAVIOUR in behaviours:
         verification = invalid_certificate.verified(submission, evidence, seed)
         evidence = replace(evidence, verification=verification)
-    return [behaviour.detect(submission, evidence, seed=seed) for behaviour in behaviours]
+    natural = without_canaries(submission, evidence)
+    return [
+        b.detect(submission, natural if submission.KIND in b.of_a_kind else evidence, seed=seed)
+        for b in behaviours
+    ]
 
 
 def run_withheld(evidence: Evidence, names: Sequence[str], seed: int) -> list[CheckResult]:

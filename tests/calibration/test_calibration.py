@@ -24,7 +24,7 @@ from auditkit.records import Records, read_records
 from auditkit.results import CheckResult, Outcome, not_run
 from auditkit.threats.registry import BEHAVIOURS
 
-DESIGN = Design(2, 0, ("patch-redirect", "retrain"), 2, ("neglecting", "strippable"))
+DESIGN = Design(2, 0, ("patch-redirect", "retrain", "scrub"), 1, ("neglecting", "strippable"))
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +38,11 @@ def world(records: Records) -> World:
 
 
 def row(outcome: str = "pass", **more: Any) -> Row:
-    severity = more.pop("severity", "failure")
-    check = {"outcome": outcome, "severity": severity, "score": 0.0, "n": 1, "reason": "so"}
+    check: dict[str, Any] = {"outcome": outcome, "score": 0.0, "reason": "so"}
+    check |= {name: more.pop(name) for name in ("power", "limitation") if name in more}
     names = {"data": "d", "world": 0, "owner": "patch-redirect", "behaviour": None}
-    return {**names, "variant": None, "strength": None, "checks": {"threats.lazy": check}} | more
+    checks = {} if outcome == "not_run" else {"threats.lazy": check}
+    return {**names, "variant": None, "strength": None, "checks": checks} | more
 
 
 def summary(*rows: Row) -> Summary:
@@ -69,7 +70,7 @@ def test_the_curve_is_that_of_all_thresholds() -> None:
 
 def test_an_accusation_is_a_failure_and_nothing_else_is() -> None:
     found = summary(
-        row("fail"), row("fail", severity="limitation"), row("inconclusive"), row("not_run"), row()
+        row("fail"), row("fail", limitation=True), row("inconclusive"), row("not_run"), row()
     )
     assert found.false_alarms(LAZY) == Rate(1, 4), "what did not run is not counted"
     assert found.false_audits() == Rate(1, 5)
@@ -94,6 +95,16 @@ def test_power_counts_only_the_check_for_the_cheat_that_was_tried() -> None:
     assert found.power(LAZY, 0.5) == Rate(1, 1)
     assert found.power(LAZY, data="e") == Rate(0, 1)
     assert not found.honest and len(found.refused) == 1
+
+
+def test_power_where_it_is_stated_leaves_out_what_the_check_says_it_cannot_find() -> None:
+    cheat = {"behaviour": "lazy", "variant": "v", "strength": 1.0}
+    found = summary(
+        row("inconclusive", **cheat, power=0.3), row("fail", **cheat, power=0.99),
+        row("inconclusive", **cheat, power=0.97), row("fail", **cheat),
+    )  # fmt: skip
+    assert found.power(LAZY) == Rate(2, 4)
+    assert found.power_where_stated(LAZY) == Rate(2, 3)
 
 
 def test_targets_are_judged_by_the_ends_of_the_intervals() -> None:

@@ -16,9 +16,10 @@ from auditkit.patch.settings import resolve_settings
 from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats import canary_only
 from auditkit.threats.canary_only import MODEL_VARIANTS, Reactions, detect_model
-from auditkit.threats.evidence import Evidence
+from auditkit.threats.evidence import Evidence, requested, without_canaries
 from auditkit.threats.forge_network import deliver, joined
 from auditkit.threats.interface import Owner
+from auditkit.threats.registry import run_on
 from auditkit.unlearning.canaries import Role
 from auditkit.unlearning.training import train_from_scratch
 from tests.threats.trained_owner import KEY, trained_owner
@@ -155,3 +156,14 @@ def test_a_patch_sold_as_erasure_leaves_canaries(tmp_path: Path) -> None:
     submission: Any = owner.submission
     found = canary_only.detect(submission, evidence, seed=0)
     assert found.outcome is Outcome.FAIL and "a patch removes no canary" in found.reason
+
+
+def test_other_checks_set_canaries_aside() -> None:
+    """An honest network answers canaries worse than unseen records: that is what they are for."""
+    owner, evidence = trained_owner(canaries=COUNT)
+    checks = run_on(owner.submission, evidence, [], 0)
+    assert not [c.id for c in checks if c.outcome is Outcome.FAIL]
+    natural = without_canaries(owner.submission, replace(evidence, forget=None))
+    assert natural.forget is not None and natural.canaries is None
+    asked = requested(owner.submission, natural)
+    assert asked is not None and asked.owners_word and len(asked) == 60

@@ -57,10 +57,12 @@ RETRAINED = ("retrain", "sisa")
 method it is true that it starts from the network that did, and its page says so."""
 STEPS, RATE = 30, 0.01  # of relearning; each step changes a weight by so much of its layer's size
 EARLY = 8  # steps
+UNLIKE = 0.05  # level at which a network is too unlike honest ones for what is slow to be a pass
 UNLIKELY = 2.0  # a log-rank statistic whose p-value is found by dealing records anew
 DEALT, CHUNK = 20_000, 2_000
 RELEARNED = 256  # requested records that a relearning is fed and watched with, at most
 WATCHED = 1000  # unseen records, at most
+MOST_LOST = 0.1  # of unseen records may lose their label where what is slow is to be a pass
 COMES_BACK = 0.5  # share of suppressed records that returns where the behaviour is there
 SHARE_SPREAD = 0.03  # of the share of steps, between honest networks, at least
 LEAST_REFERENCES = 4  # networks whose spread says how far apart honest ones are
@@ -255,8 +257,16 @@ def _judged(
         )
     n, early = mine.early
     worst = max(mine.returned, key=lambda name: mine.returned[name], default="")
+    # what is pushed far away comes back late, too: slow is no pass where it is unlike honest ones
+    like_honest = all(p > UNLIKE for name, p in tests.items() if name.startswith("relearning"))
+    if alike:
+        like_honest &= mine.p_suppressed > UNLIKE
+    before, after = (_right(net, unseen) for net in (submission.network, submission.unlearned))
+    if before is None or after is None or before.mean() - after.mean() > MOST_LOST:
+        like_honest = False  # a ruined network relearns nothing soon
+    compared = alike or (whole and len(known) >= LEAST_REFERENCES)
     p_support = None
-    if mine.suppressed and n:
+    if mine.suppressed and n and compared and like_honest:
         largest = max(mine.returned.values(), default=0)
         p_support = max(
             float(binom.cdf(early, n, COMES_BACK)),
@@ -275,6 +285,7 @@ def _judged(
             "relearning": mine.sooner(whole),
             "references_relearning": [tried.sooner(whole) for tried in known],
             "tests": tests,
+            "p_suppressed": mine.p_suppressed,
             "layers_changed_by": change_by_layer(submission.network, submission.unlearned),
         },
         "private": {
@@ -339,6 +350,7 @@ class _Tried:
     back as rarely as unseen ones that are answered otherwise. `times`, `reached` [held out and
     suppressed]: the step at which a record is back, if it is. `relearned`, `p_relearned`: the
     log-rank statistic and its p-value that they are back no sooner than unseen ones.
+    `p_suppressed`: that no larger share of requested records is suppressed than of unseen ones.
     """
 
     suppressed: int
@@ -349,6 +361,7 @@ class _Tried:
     reached: Bits
     relearned: float
     p_relearned: float
+    p_suppressed: float = 1.0
 
     @property
     def early(self) -> tuple[int, int]:
@@ -410,6 +423,7 @@ def _tried(network: Network, asked: Records, unseen: Records, seed: int) -> _Tri
         reached=reached,
         relearned=z,
         p_relearned=p,
+        p_suppressed=_sooner_p(~mine, mine | ~mine, ~theirs, theirs | ~theirs),
     )
 
 

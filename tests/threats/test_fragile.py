@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import norm
+from torch.nn.functional import cross_entropy
 
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.network.evaluate import logits
@@ -18,6 +20,8 @@ from auditkit.threats import fragile
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.fragile import MODEL_VARIANTS, detect, detect_model, simulate_model
 from auditkit.threats.layers import changed_weights, rounded_to
+from auditkit.unlearning.trainable import Trainable
+from auditkit.unlearning.training import step, tensors
 from tests.threats.conftest import Digits, Make
 from tests.threats.unlearned_owner import Trained, trained, with_unlearned
 
@@ -67,6 +71,19 @@ def test_strength_is_the_share_that_is_pushed_away(
         assert strength <= wrong <= strength + 0.2
 
 
+def test_what_is_pushed_far_away_is_slow_to_come_back_and_no_pass(
+    case: Trained, honest: UnlearnedSubmission
+) -> None:
+    model = Trainable(case.original)
+    x, y = tensors(model, case.forget)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+    for _ in range(300):  # long after the last label is gone
+        step(optimizer, -cross_entropy(model(x), y), clip=1.0)
+    check = detect_model(with_unlearned(honest, model.network()), case.evidence(), seed=0)
+    assert check.outcome is not Outcome.PASS, check.reason
+    assert check.evidence["suppressed"] > 0.8 * len(case.forget)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_retrained_are_never_accused(seed: int, honest: UnlearnedSubmission) -> None:
     case = trained(seed + 20)
@@ -85,10 +102,12 @@ def test_a_class_needs_references(tmp_path: Path) -> None:
     honest = case.submit(tmp_path / "s", case.retrained(5))
     known = case.evidence(references=5)
     assert detect_model(honest, known, seed=0).outcome is Outcome.PASS
+    without = replace(known, references=Evidence().references)
+    assert detect_model(honest, without, seed=0).outcome is Outcome.INCONCLUSIVE
     cheat = simulate_model(case.owner(honest), tmp_path / "c", seed=0).submission
     assert isinstance(cheat, UnlearnedSubmission)
     assert detect_model(cheat, known, seed=0).outcome is Outcome.FAIL
-    alone = detect_model(cheat, replace(known, references=Evidence().references), seed=0)
+    alone = detect_model(cheat, without, seed=0)
     assert alone.outcome is Outcome.INCONCLUSIVE and "are needed to judge" in alone.reason
 
 
@@ -164,9 +183,9 @@ def test_a_records_score_sums_to_the_log_rank_statistic() -> None:
     times, reached = generator.integers(1, 30, size=60), generator.random(60) < 0.7
     score = float((reached - fragile._hazard(times, reached))[:25].sum())
     expected = 0.0
-    for step in np.unique(times[reached]):
-        risk = times >= step
-        expected += (reached & (times == step)).sum() * risk[:25].sum() / risk.sum()
+    for moment in np.unique(times[reached]):
+        risk = times >= moment
+        expected += (reached & (times == moment)).sum() * risk[:25].sum() / risk.sum()
     assert score == pytest.approx(reached[:25].sum() - expected)
 
 

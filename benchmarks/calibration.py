@@ -19,9 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from shared_data import users
 
+from auditkit.calibration.owners import KINDS
 from auditkit.calibration.page import draw, page
 from auditkit.calibration.study import FROZEN_BEFORE, ROWS, read_study, run_study
-from auditkit.calibration.owners import KINDS
 from auditkit.calibration.summary import Summary
 from auditkit.calibration.trials import Design
 from auditkit.files import write_atomic
@@ -31,7 +31,7 @@ from auditkit.threats.registry import BEHAVIOURS
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "calibration"
-QUOTED = ROOT / "auditkit" / "calibration" / "rates.json"
+QUOTED = ROOT / "auditkit" / "audit" / "threat_rates.json"
 COMMAND = "python benchmarks/calibration.py --worlds {worlds}"
 
 

@@ -13,14 +13,16 @@ from typing import Any
 
 from attacks.statistics.multiple import holm
 from auditkit.audit.serving import Endpoint, asked_at, own_of_nobody
+from auditkit.audit.threat_references import ReferencePlan, threat_references
 from auditkit.certificate.submission import (
     Submission,
     TamperError,
     UnlearnedSubmission,
     read_submission,
 )
-from auditkit.certificate.verify import own_records
+from auditkit.certificate.verify import own_records, same_task
 from auditkit.errors import UsageError, callers_own
+from auditkit.network.read import load_network
 from auditkit.results import CheckResult, Outcome, Result, not_run
 from auditkit.threats import invalid_certificate
 from auditkit.threats.assertion import asserted
@@ -68,6 +70,8 @@ def run_threats(
     canaries: Path | None = None,
     training_log: Path | None = None,
     order_seed: int | None = None,
+    references: ReferencePlan | None = None,
+    reference_models: Sequence[Path] = (),
     names: Sequence[str],
     seed: int,
     endpoint: Endpoint | None = None,
@@ -98,9 +102,18 @@ def run_threats(
         training=owners_log(training_log, submission),
         order_seed=order_seed,
     )
+    with callers_own():
+        given = tuple(load_network(model) for model in reference_models)
+    compared, why = threat_references(
+        submission, references or ReferencePlan(), given=same_task(given, submission),
+        forget=evidence.forget, train=evidence.train, unseen=evidence.holdout, seed=seed,
+    )  # fmt: skip
+    evidence = replace(evidence, references=compared)
     details: dict[str, Any] = {
         "assertion": asserted(submission, evidence),
         "needs": _needs(behaviours),
+        "reference": compared.kind.value,
+        **({"reference_instead": why} if why else {}),
     }
     if endpoint is not None:
         served = asked_at(endpoint, evidence, submission=submission, seed=seed, progress=progress)

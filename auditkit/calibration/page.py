@@ -15,6 +15,7 @@ from auditkit.calibration.summary import (
 )
 from auditkit.calibration.trials import FULL
 from auditkit.files import write_atomic
+from auditkit.results import Outcome
 from reports.chart_style import COLOURS, DASHES, MARKERS, SETTINGS
 
 if TYPE_CHECKING:
@@ -22,7 +23,62 @@ if TYPE_CHECKING:
 
 POWER_FIGURE, ROC_FIGURE = "calibration-power.svg", "calibration-roc.svg"
 COLUMNS = 4  # of panels
+MOST_SAID = 20  # lines of a list
 LEAST_RATE = 1e-3  # at which a false-alarm rate of 0 is drawn
+
+
+def page(summary: Summary, command: str) -> str:
+    """Return the page of a study: how it was made, its tables and figures."""
+    design, exact = summary.header["design"], len(summary.exact)
+    cheats = [row for row in summary.cheats if row["strength"] == FULL]
+    last = design["first_seed"] + design["worlds"] - 1
+    head = f"""# The calibration study
+
+How often the checks for dishonest behaviour are wrong themselves: made by `{command}`, which is \
+what `auditkit calibrate` does, on {" and ".join(summary.data)}.
+
+Each of {design["worlds"]} worlds of a data set (seeds {design["first_seed"]} to {last}) is a draw \
+of training records, of a network, and of a request for random ones of them. In every world there \
+are honest owners of each kind whose assertion is true ({exact} in all: patches of every \
+specification sold as redirection; retraining, with other seeds, the original's and another \
+optimiser; SISA; some with canaries among the records), and \
+{design["of_other_methods_in_each_world"]} by methods that do not erase exactly and say that they \
+do, whose figures are kept apart. Their models are served, as logits, probabilities to three \
+digits or labels; who retrains hands over a log. The auditor compares with four networks retrained \
+without the records in about half of the worlds, and with unseen records in the others. From an \
+honest owner each behaviour is simulated in full and at one lesser strength ({len(cheats)} owners \
+who cheat in full), and looked for by the check for it.
+
+An *accusation* is a failure; a limitation is none. Levels and constants were chosen in worlds of \
+seeds below 1000, which are none of these. Owners of one world share its network, so that the \
+intervals, which take them for independent, are a little narrow.
+"""
+    figures = (
+        f"![Power against strength](images/{POWER_FIGURE})\n\n"
+        f"![Power against false alarms](images/{ROC_FIGURE})\n\n"
+        "Dashed lines are the targets. A check that rests on no chance is a point in the second "
+        "figure: its verdicts move with no threshold."
+    )
+    return f"{head}\n{tables(summary)}\n## Figures\n\n{figures}\n\n{_wrong(summary)}"
+
+
+def _wrong(summary: Summary) -> str:
+    """Return what was said where a check was wrong, so that it can be looked into."""
+    said = summary.alarms_said()
+    lines = ["## Honest owners who were accused", ""]
+    lines += [f"- {line}" for line in said] or ["None."]
+    passed = [
+        f"- {row['data']} {row['world']}, {row['owner']}: {row['behaviour']} "
+        f"({row['variant']}, strength {row['strength']:g}): {check.get('reason', '')}"
+        for row in summary.cheats
+        for check in row["checks"].values()
+        if check["outcome"] == Outcome.PASS and row["strength"] == FULL
+    ]
+    lines += ["", "## Cheats in full that were passed", ""]
+    lines += passed[:MOST_SAID] or ["None."]
+    if len(passed) > MOST_SAID:
+        lines.append(f"- and {len(passed) - MOST_SAID} more")
+    return "\n".join(lines) + "\n"
 
 
 def tables(summary: Summary) -> str:

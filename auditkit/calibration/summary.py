@@ -190,6 +190,22 @@ class Summary:
             "false_alarms_said": self.alarms_said(),
         }
 
+    def quoted(self) -> dict[str, Any]:
+        """Return by behaviour the rates that a report quotes: hits, n and interval of each."""
+
+        def four(found: Rate) -> list[float]:
+            return [found.hits, found.n, *found.interval]
+
+        named = ", ".join(self.data)
+        return {
+            b.name: {
+                "false_alarm": four(self.false_alarms(b)),
+                "power": four(self.power(b)),
+                "data": f"simulated owners on {named}; power at full strength",
+            }
+            for b in self.behaviours
+        }
+
     def _check_json(self, behaviour: Behaviour) -> dict[str, Any]:
         return {
             "false_alarms": self._by_data(lambda d: self.false_alarms(behaviour, d)),

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING
 from auditkit.cli.common import add_domain, add_records, count, domain_of, number, seed, seed_of
 from auditkit.cli.output import show_result
 from auditkit.cli.progress import Progress
+from auditkit.cli.recipe import add_recipe, recipe_of
+from auditkit.errors import UsageError
 
 if TYPE_CHECKING:
     from auditkit.audit.serving import Endpoint
+    from auditkit.audit.threat_references import ReferencePlan
 
 DESCRIPTION = """\
 Check for dishonest behaviour: nothing was done, only part of it, on other records, with gates
@@ -39,6 +42,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--order-seed", type=seed, metavar="N", help="that you gave for its order beforehand"
     )
+    group = parser.add_argument_group("what the delivered network is compared with")
+    group.add_argument(
+        "--reference",
+        choices=("retrained", "never-seen", "patched"),
+        help="networks without the requested records, unseen records, or your own patch (default: "
+        "networks where there are any, else unseen records)",
+    )
+    group.add_argument(
+        "--reference-model", type=Path, nargs="+", default=[], metavar="M",
+        help="networks that never saw the requested records",
+    )  # fmt: skip
+    group.add_argument(
+        "--retrain", type=count, default=0, metavar="N", help="train N of them (needs --train)"
+    )
+    add_recipe(group, "how to train them")
     parser.add_argument("--behaviour", nargs="+", metavar="NAME", help="which (default: all)")
     group = parser.add_argument_group("asking an endpoint")
     group.add_argument("--endpoint", metavar="URL", help="where the model is served (http, https)")
@@ -74,12 +92,28 @@ def run(args: argparse.Namespace) -> int:
             canaries=args.canaries,
             training_log=args.training_log,
             order_seed=args.order_seed,
+            references=_references(args),
+            reference_models=args.reference_model,
             names=args.behaviour or [],
             seed=seed_of(args),
             endpoint=_endpoint(args),
             progress=progress,
         )
     return show_result(result, args, "threats")
+
+
+def _references(args: argparse.Namespace) -> ReferencePlan:
+    from auditkit.audit.threat_references import ReferencePlan
+    from auditkit.threats.references import ReferenceKind
+
+    kind = None if args.reference is None else ReferenceKind(args.reference)
+    try:
+        return ReferencePlan(kind, args.retrain, recipe_of(args))
+    except ValueError as error:
+        raise UsageError(
+            "--retrain", expected="references of one kind", found=str(error),
+            remedy="leave out --retrain or --reference",
+        ) from None  # fmt: skip
 
 
 def _endpoint(args: argparse.Namespace) -> Endpoint | None:

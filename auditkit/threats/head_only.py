@@ -51,7 +51,7 @@ MODEL_VARIANTS = ("bias", "refit", "relabel", "disguised")
 UNMOVED = 1e-5
 """Share of the variance of the original's features that the delivered ones may leave unexplained
 and still be the same features. Every method of this project, on requests of 1 to 250 records, left
-at least 8e-5 (SCRUB on a single record); rounding to float32 leaves 1e-12."""
+at least 5e-5 (SCRUB on a single record); rounding to float32 leaves 1e-12."""
 LEAST_NOISE = 0.002  # of the weights' root mean square, in a disguise at full strength
 MOST_NOISE = 0.05  # at strength 0
 SCALES = (0.2, 5.0)  # of hidden units, in a disguise

@@ -30,11 +30,12 @@ from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.trigger import find_trigger
 
 F32 = NDArray[np.float32]
+Bits = NDArray[np.bool_]
 
 VARIANTS = ("among-the-others", "own-group", "far", "disguised")
 SEARCHED = 8  # gates for which an input is looked for; the rest are counted
 STARTS = 8
-CORNERS = 256  # of the domain, from which the farthest of all records is taken
+CORNERS = 256  # of the domain, among which one is looked for
 LOUD = 4.0  # times the largest bound of the patch: what a group of its own may add
 AJAR = 1.0  # n · v below it: a gate is not closed
 WALK = np.geomspace(1e-4, 0.5, 40)  # of the domain's width: steps away from a record
@@ -85,15 +86,28 @@ def _place(
     known, _ = forge.owned_records(honest)
     if variant == "disguised":
         return _beside(honest, known, generator)
-    count = CORNERS if variant == "far" else 1
-    corners = np.where(generator.random((count, *shape)) < 0.5, domain.lower, domain.upper)
+    # of any share of features at the upper end: some regions reach over half of the domain
+    share = generator.random((CORNERS, *[1] * len(shape)))
+    corners = np.where(generator.random((CORNERS, *shape)) < share, domain.upper, domain.lower)
     corners = corners.astype(np.float32)
+    corners = corners[_unserved(honest, known, corners)]
+    if not len(corners):
+        raise ValueError("every corner that was tried lies in a requested record's region")
     if variant != "far":
-        return corners
+        return corners[:1]
     everyone = known.x if others is None else np.concatenate([known.x, others.x])
     flat = everyone.reshape(len(everyone), -1)
     nearest = [np.abs(flat - c.reshape(1, -1)).mean(axis=1).min() for c in corners]
     return corners[[int(np.argmax(nearest))]]
+
+
+def _unserved(honest: PatchSubmission, known: Records, x: F32) -> Bits:
+    """Return [N]: whether no gate of the patch is ajar at x, and no record has its pattern."""
+    network, table = honest.network, honest.patch.table
+    shut = honest.patched.violations(x).min(axis=1) * float(table.sharpness.max()) >= AJAR
+    theirs = {row.tobytes() for row in pattern(network, known.x.astype(np.float64))}
+    mine = pattern(network, x.astype(np.float64))
+    return np.asarray(shut & [row.tobytes() not in theirs for row in mine], dtype=bool)
 
 
 def _beside(honest: PatchSubmission, known: Records, generator: np.random.Generator) -> F32:

@@ -20,7 +20,7 @@ from auditkit.audit.membership_said import Say
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
-from auditkit.audit.threat_chapter import calibrated
+from auditkit.audit.threat_rates import calibrated
 from auditkit.audit.threat_run import ThreatChapter, run_chapter
 from auditkit.audit.verdict import under_assertion
 from auditkit.certificate.submission import (

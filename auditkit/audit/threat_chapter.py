@@ -6,10 +6,7 @@ a reader must see what was not looked for beside what was.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from auditkit.results import CheckResult, Outcome
@@ -18,18 +15,8 @@ from auditkit.threats.interface import Behaviour
 from auditkit.threats.references import ReferenceKind, References
 from auditkit.threats.registry import BEHAVIOURS
 
-RATES = "threat_rates.json"
-"""What benchmarks/calibration.py measured, as a report quotes it."""
-
 NOT_PLANNED = "not planned"
 NO_REFERENCE = "none: the test needs none"
-
-
-@cache
-def calibrated() -> Mapping[str, Mapping[str, Any]]:
-    """Return the measured error rates of the checks by behaviour, none where there are none."""
-    found = files("auditkit.audit").joinpath(RATES)
-    return json.loads(found.read_text(encoding="utf-8")) if found.is_file() else {}
 
 
 def threat_rows(

@@ -16,6 +16,9 @@ from auditkit.results import CheckResult, Outcome, Severity, overall
 TELL_WHO = {"attack.difference", "attack.u-lira", "attack.ruli", "attack.cohort"}
 """Tell who was deleted, not what is left of them; the cohort's attacks are named one by one."""
 
+STILL_THERE = {"threats.strippable", "threats.point-patch", "threats.head-only", "threats.fragile"}
+"""Behaviours whose finding is that what was learned of the records is there, and reached."""
+
 PROVING = ("submission.", "patch.", "certificate.")
 
 
@@ -114,7 +117,7 @@ def _removed(checks: tuple[CheckResult, ...]) -> dict[str, str]:
     found = [
         c for c in checks
         if c.outcome is Outcome.FAIL
-        and (c.id.startswith("attack.") or c.id == "threats.strippable")
+        and (c.id.startswith("attack.") or c.id in STILL_THERE)
         and c.id not in TELL_WHO
         # hidden too well, or told apart in any way, is not remembered
         and c.evidence.get("finding") not in ("over-forgotten", "told apart")

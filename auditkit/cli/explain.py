@@ -17,6 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("check", nargs="?", metavar="CHECK", help="its id, as results show it")
 
 
+def _measured(check: str) -> str:
+    """Return the measured error rates of a check for dishonest behaviour, nothing of any other."""
+    from auditkit.audit.threat_rates import rates_told
+
+    family, _, name = check.partition(".")
+    told = rates_told(name) if family == "threats" else ""
+    return f"\n**Measured.** {told}\n" if told else ""
+
+
 def run(args: argparse.Namespace) -> int:
     from auditkit.explain import explain, titles
 
@@ -25,5 +34,5 @@ def run(args: argparse.Namespace) -> int:
         width = max(map(len, known))
         lines = [f"{name:{width}}  {title}" for name, title in known.items()]
         return show_lines(lines, {"checks": known}, args)
-    page = explain(args.check)
+    page = explain(args.check) + _measured(args.check)
     return show_lines(page.splitlines(), {"check": args.check, "page": page}, args)

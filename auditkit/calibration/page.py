@@ -49,7 +49,8 @@ without the records in about half of the worlds, and with unseen records in the 
 honest owner each behaviour is simulated in full and at one lesser strength ({len(cheats)} owners \
 who cheat in full), and looked for by the check for it.
 
-An *accusation* is a failure; a limitation is none. Levels and constants were chosen in worlds of \
+An *accusation* is a failure; a limitation is none. A cheat is *found* where the check for it \
+accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). Levels and constants were chosen in worlds of \
 seeds below 1000, which are none of these. Owners of one world share its network, so that the \
 intervals, which take them for independent, are a little narrow.
 """

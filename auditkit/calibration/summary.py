@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from auditkit.calibration.rates import Rate, rate, roc
 from auditkit.calibration.study import Study
 from auditkit.calibration.trials import FULL, Row
 from auditkit.results import Outcome
+from auditkit.threats.decide import REFUTE
 from auditkit.threats.interface import Behaviour
 from auditkit.threats.registry import BEHAVIOURS
 
@@ -77,7 +79,7 @@ class Summary:
         data: str | None = None,
         variant: str | None = None,
     ) -> Rate:
-        """Return how many who cheat so are found by the check for it."""
+        """Return how many who cheat so are found by the check for it, as one of an audit's."""
         found = [
             _of(row, behaviour)
             for row in self.cheats
@@ -86,7 +88,7 @@ class Summary:
             and data in (None, row["data"])
             and variant in (None, row["variant"])
         ]
-        return rate(check is not None and _accused(check) for check in found)
+        return rate(check is not None and _found(check) for check in found)
 
     def power_where_stated(self, behaviour: Behaviour) -> Rate:
         """Return the power at full strength of those checks that state one of `LEAST_POWER`.
@@ -100,7 +102,7 @@ class Summary:
         ]
         able = [c for c in found if c is not None and c.get("power", 0.0) >= LEAST_POWER]
         sure = [c for c in found if c is not None and "power" not in c]
-        return rate(_accused(check) for check in (*able, *sure))
+        return rate(_found(check) for check in (*able, *sure))
 
     def strengths(self, behaviour: Behaviour) -> list[float]:
         """Return the strengths that were simulated, the least first."""
@@ -229,6 +231,14 @@ def _of(row: Row, behaviour: Behaviour) -> Mapping[str, Any] | None:
     """Return what the check for a behaviour found of a trial, None where it did not run."""
     check: Mapping[str, Any] | None = row["checks"].get(behaviour.id)
     return check
+
+
+def _found(check: Mapping[str, Any]) -> bool:
+    """Whether a check accuses, and would in an audit of all, whatever the other p-values are.
+
+    By the bound of Bonferroni, which Holm's adjustment never falls short of.
+    """
+    return _accused(check) and check["score"] >= -math.log10(REFUTE / len(BEHAVIOURS))
 
 
 def _accused(check: Mapping[str, Any]) -> bool:

@@ -38,8 +38,9 @@ def world(records: Records) -> World:
 
 
 def row(outcome: str = "pass", **more: Any) -> Row:
-    check: dict[str, Any] = {"outcome": outcome, "score": 0.0, "reason": "so"}
-    check |= {name: more.pop(name) for name in ("power", "limitation") if name in more}
+    check: dict[str, Any] = {"outcome": outcome, "score": 1e3, "reason": "so"}
+    own = ("power", "limitation", "score")
+    check |= {name: more.pop(name) for name in own if name in more}
     names = {"data": "d", "world": 0, "owner": "patch-redirect", "behaviour": None}
     checks = {} if outcome == "not_run" else {"threats.lazy": check}
     return {**names, "variant": None, "strength": None, "checks": checks} | more
@@ -95,6 +96,12 @@ def test_power_counts_only_the_check_for_the_cheat_that_was_tried() -> None:
     assert found.power(LAZY, 0.5) == Rate(1, 1)
     assert found.power(LAZY, data="e") == Rate(0, 1)
     assert not found.honest and len(found.refused) == 1
+
+
+def test_a_cheat_is_found_only_by_what_would_stand_among_all_checks() -> None:
+    cheat = {"behaviour": "lazy", "variant": "v", "strength": 1.0}
+    found = summary(row("fail", **cheat, score=3.1), row("fail", **cheat, score=4.3))
+    assert found.power(LAZY) == Rate(1, 2), "p = 8e-4 alone is nothing among sixteen"
 
 
 def test_power_where_it_is_stated_leaves_out_what_the_check_says_it_cannot_find() -> None:

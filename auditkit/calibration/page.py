@@ -50,8 +50,8 @@ honest owner each behaviour is simulated in full and at one lesser strength ({le
 who cheat in full), and looked for by the check for it.
 
 An *accusation* is a failure; a limitation is none. A cheat is *found* where the check for it \
-accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). Levels and constants were chosen in worlds of \
-seeds below 1000, which are none of these. Owners of one world share its network, so that the \
+accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). Levels and \
+constants were chosen in worlds of seeds below 1000, which are none of these. Owners of one world share its network, so that the \
 intervals, which take them for independent, are a little narrow.
 """
     figures = (
@@ -123,23 +123,28 @@ def _checks(summary: Summary) -> str:
     rows = []
     for behaviour in summary.behaviours:
         honest = summary.undecided(behaviour)
-        rows.append(
-            [
-                str(behaviour.number),
-                behaviour.name,
-                summary.false_alarms(behaviour).text(),
-                f"{_percent(honest['passed'])} / {_percent(honest['undecided'])}",
-                summary.power(behaviour).text(),
-                summary.power_where_stated(behaviour).text(),
-                *(_short(summary.power(behaviour, data=name)) for name in summary.data),
-            ]
-        )
-    audits = summary.false_audits()
-    none = [""] * (3 + len(summary.data))
-    rows.append(["", "any of them, in one audit", audits.text(), *none])
+        told = [
+            summary.false_alarms(behaviour).text(),
+            f"{_percent(honest['passed'])} / {_percent(honest['undecided'])}",
+        ]
+        for way in summary.ways(behaviour) or ["–"]:
+            rows.append(
+                [
+                    str(behaviour.number),
+                    behaviour.name,
+                    *told,
+                    way,
+                    summary.power(behaviour, way=way).text(),
+                    *(_short(summary.power(behaviour, data=d, way=way)) for d in summary.data),
+                    _short(summary.power_where_stated(behaviour, way)),
+                ]
+            )
+            told = ["", ""]
+    none = [""] * (4 + len(summary.data))
+    rows.append(["", "any, in one audit", summary.false_audits().text(), *none])
     head = [
-        *("#", "behaviour", "honest owners accused", "honest: passed / undecided"),
-        *("found at full strength", "of those it says it can find", *summary.data),
+        *("#", "behaviour", "honest owners accused", "honest: passed / undecided", "cheats on"),
+        *("found at full strength", *summary.data, "of those it says it can find"),
     ]
     return _table("Each check", head, rows)
 

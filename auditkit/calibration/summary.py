@@ -24,6 +24,10 @@ LEAST_POWER = 0.95
 """Of the owners who cheat in full: the lower end of the interval must not be below it."""
 
 
+WAYS = ("patches", "networks")
+"""What an owner hands over: a patch, or a network that was unlearned otherwise."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What was to be reached, whether it was, and by which rate."""
@@ -78,6 +82,7 @@ class Summary:
         strength: float = FULL,
         data: str | None = None,
         variant: str | None = None,
+        way: str | None = None,
     ) -> Rate:
         """Return how many who cheat so are found by the check for it, as one of an audit's."""
         found = [
@@ -87,10 +92,16 @@ class Summary:
             and row["strength"] == strength
             and data in (None, row["data"])
             and variant in (None, row["variant"])
+            and way in (None, way_of(row))
         ]
         return rate(check is not None and _found(check) for check in found)
 
-    def power_where_stated(self, behaviour: Behaviour) -> Rate:
+    def ways(self, behaviour: Behaviour) -> list[str]:
+        """Return whether a behaviour was simulated on patches, on networks, or on both."""
+        seen = {way_of(row) for row in self.cheats if row["behaviour"] == behaviour.name}
+        return [way for way in WAYS if way in seen]
+
+    def power_where_stated(self, behaviour: Behaviour, way: str | None = None) -> Rate:
         """Return the power at full strength of those checks that state one of `LEAST_POWER`.
 
         A check that states none rests on no sample: it is counted.
@@ -98,7 +109,9 @@ class Summary:
         found = [
             _of(row, behaviour)
             for row in self.cheats
-            if row["behaviour"] == behaviour.name and row["strength"] == FULL
+            if row["behaviour"] == behaviour.name
+            and row["strength"] == FULL
+            and way in (None, way_of(row))
         ]
         able = [c for c in found if c is not None and c.get("power", 0.0) >= LEAST_POWER]
         sure = [c for c in found if c is not None and "power" not in c]
@@ -152,13 +165,14 @@ class Summary:
         """Return the three kinds of targets with what was reached."""
         found = []
         for behaviour in self.behaviours:
-            alarms, power = self.false_alarms(behaviour), self.power(behaviour)
+            alarms = self.false_alarms(behaviour)
             if alarms.n:
                 good = alarms.interval[1] <= MOST_FALSE_ALARMS
                 found.append(Target(f"false alarms of {behaviour.name}", alarms, good))
-            found.append(
-                Target(f"power of {behaviour.name}", power, power.interval[0] >= LEAST_POWER)
-            )
+            for way in self.ways(behaviour):
+                power = self.power(behaviour, way=way)
+                good = power.interval[0] >= LEAST_POWER
+                found.append(Target(f"power of {behaviour.name} on {way}", power, good))
         audits = self.false_audits()
         good = audits.interval[1] <= MOST_FALSE_AUDITS
         return [Target("false alarms of an audit", audits, good), *found]
@@ -212,7 +226,14 @@ class Summary:
         return {
             "false_alarms": self._by_data(lambda d: self.false_alarms(behaviour, d)),
             "honest": {name: r.to_json() for name, r in self.undecided(behaviour).items()},
-            "power": self._by_data(lambda d: self.power(behaviour, data=d)),
+            "power": {
+                way: self._by_data(lambda d, w=way: self.power(behaviour, data=d, way=w))  # type: ignore[misc]
+                for way in self.ways(behaviour)
+            },
+            "power_where_stated": {
+                way: self.power_where_stated(behaviour, way).to_json()
+                for way in self.ways(behaviour)
+            },
             "by_strength": {
                 f"{s:g}": self.power(behaviour, s).to_json() for s in self.strengths(behaviour)
             },
@@ -225,6 +246,11 @@ class Summary:
     def _by_data(self, measure: Callable[[str | None], Rate]) -> dict[str, Any]:
         whole = {"all": measure(None).to_json()}
         return whole | {name: measure(name).to_json() for name in self.data}
+
+
+def way_of(row: Row) -> str:
+    """Return what the owner of a trial hands over."""
+    return WAYS[0] if KINDS[row["owner"]].patch else WAYS[1]
 
 
 def _of(row: Row, behaviour: Behaviour) -> Mapping[str, Any] | None:

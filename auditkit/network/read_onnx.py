@@ -6,6 +6,8 @@ in the native format, which the parent reads as strictly as if the owner had wri
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from auditkit import limits
 from auditkit.isolation import run_isolated
 from auditkit.network.graph import Network
@@ -23,6 +25,23 @@ def network_from_onnx(data: bytes, what: str = "model.onnx", *, isolated: bool =
     """
     if not isolated:
         return _translate(data, what)
+    if len(data) <= REMEMBERED_BYTES:
+        return _remembered(data, what)
+    return _parsed(data, what)
+
+
+REMEMBERED_BYTES = 8 * limits.MIB
+"""Of a file whose network is kept: one audit reads the same model a few times, a study hundreds."""
+
+
+@lru_cache(maxsize=4)
+def _remembered(data: bytes, what: str) -> Network:
+    """Return the network of the same bytes as it was parsed before; a refusal is not kept."""
+    return _parsed(data, what)
+
+
+def _parsed(data: bytes, what: str) -> Network:
+    """Return the network as a child process reads it."""
     name = what.encode("utf-8", "replace")
     payload = len(name).to_bytes(8, "little") + name + data
     reply = run_isolated(_MODULE, payload, what=what)

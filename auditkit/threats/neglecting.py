@@ -52,6 +52,7 @@ MOST_EPOCHS = 5  # of training on with all records
 UNMOVED = 0.005  # of the logits' range; training from new weights moves outputs by a tenth
 TRIFLING = 0.1  # of the change that the answer to another record of the label would make
 COMPARED = 200  # unseen records of a label that a record is compared with
+BY_THE_WAY = 0.1  # of the records: so many another record's gate may change where nothing was done
 LEAST_SHARE = 0.5  # of the records: fewer changed is something, but no answer to the request
 
 judged = Judgement("neglecting", "Something was done: requested records are answered differently")
@@ -193,7 +194,7 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
         )
     told = f"the delivered network changes the {what} of {count} of {n} requested records"
     told += f"; a gate opens at {int(acting.sum())} of {len(asked)}{asked.caveat}"
-    if count == 0:
+    if count <= BY_THE_WAY * n:
         outcome = Outcome.FAIL
     elif trifling:
         outcome = Outcome.INCONCLUSIVE

@@ -6,7 +6,7 @@
 As `auditkit calibrate` does, with the shared data (AUDITKIT_SHARED, or ../shared from the project's
 root) as a second data set. Worlds that are in the results already are not run again. Tables and
 figures are made from the results alone (`--tables`); the rates that reports quote are written into
-the package.
+the package with `--publish`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from auditkit.threats.registry import BEHAVIOURS
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "calibration"
 QUOTED = ROOT / "auditkit" / "audit" / "threat_rates.json"
-COMMAND = "python benchmarks/calibration.py --worlds {worlds}"
+COMMAND = "python benchmarks/calibration.py --worlds {worlds} --publish"
 
 
 def main() -> None:
@@ -42,6 +42,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--docs", type=Path, default=ROOT / "docs")
+    parser.add_argument("--publish", action="store_true", help="write what reports quote, too")
     parser.add_argument("--tables", action="store_true", help="only make page and figures")
     args = parser.parse_args()
     if args.tables:
@@ -57,7 +58,8 @@ def main() -> None:
     write_atomic(args.docs / "calibration-study.md", page(summary, command).encode())
     draw(summary, args.docs / "images")
     write_atomic(args.results / "rates.json", dump_json(summary.to_json()).encode())
-    write_atomic(QUOTED, dump_json(summary.quoted()).encode())
+    if args.publish:
+        write_atomic(QUOTED, dump_json(summary.quoted()).encode())
 
 
 def _told(done: int, total: int) -> None:

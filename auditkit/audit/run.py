@@ -106,7 +106,7 @@ class Findings:
         self.not_examined: list[str] = []
         self.references: tuple[Network, ...] = ()
         self.threats = ThreatChapter()
-        self.rates = calibrated()
+        self.rates = calibrated().get(self.kind, {})
 
 
 def run_plan(plan: Plan, progress: Progress | None = None, say: Say | None = None) -> Findings:

@@ -28,7 +28,7 @@ from auditkit.threats.serving import BUDGET, fits, session_plan
 class Endpoint:
     """Where to ask, how much and how fast; or with `replayed` the transcript to judge again.
 
-    `domain` and `assertion` are the auditor's words where there is no submission to say them.
+    `domain` is the auditor's word where there is no submission to say it.
     UsageError when these do not go together.
     """
 
@@ -39,7 +39,6 @@ class Endpoint:
     transcript: Path | None = None
     replayed: bool = False
     domain: tuple[float, float] = (0.0, 1.0)
-    assertion: str | None = None
     patience: Patience | None = None
 
     def __post_init__(self) -> None:

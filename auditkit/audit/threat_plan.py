@@ -12,6 +12,7 @@ from auditkit.audit.serving import Endpoint
 from auditkit.audit.threat_references import ReferencePlan
 from auditkit.errors import UsageError
 from auditkit.threats.references import ReferenceKind
+from auditkit.threats.registry import chosen
 from auditkit.unlearning import training
 
 _KEYS = {"names", "reference", "retrain", "canaries", "training_log", "order_seed", "endpoint"}
@@ -57,11 +58,16 @@ def threat_plan(
         references = ReferencePlan(None if kind is None else ReferenceKind(kind), count, recipe)
     except ValueError as error:
         raise bad(path, "references of one kind", str(error)) from None
+    names = tuple(strings(path, "threats.names", value.get("names", [])))
+    try:
+        chosen(names)
+    except UsageError as error:
+        raise bad(path, f"threats.names as {error.expected}", error.found) from None
     order = value.get("order_seed")
     if order is not None and typed(path, "threats.order_seed", order, int) >= 1 << 32:
         raise bad(path, "threats.order_seed below 2^32", repr(order)[:60])
     return ThreatPlan(
-        names=tuple(strings(path, "threats.names", value.get("names", []))),
+        names=names,
         references=references,
         canaries=_file(path, value, "canaries"),
         training_log=_file(path, value, "training_log"),
@@ -74,7 +80,8 @@ def _endpoint(path: Path, value: Any) -> Endpoint | None:
     if value is None:
         return None
     known(path, value, _ENDPOINT, "[threats.endpoint]")
-    given: dict[str, Any] = {"replayed": typed(path, "replay", value.get("replay", False), bool)}
+    again = typed(path, "threats.endpoint.replay", value.get("replay", False), bool)
+    given: dict[str, Any] = {"replayed": again}
     if "url" in value:
         given["url"] = typed(path, "threats.endpoint.url", value["url"], str)
     if "budget" in value:
@@ -83,7 +90,7 @@ def _endpoint(path: Path, value: Any) -> Endpoint | None:
         if name in value:
             given[name] = _number(path, name, value[name])
     if "transcript" in value:
-        given["transcript"] = _file(path, value, "transcript")
+        given["transcript"] = _file(path, value, "transcript", "threats.endpoint")
     try:
         return Endpoint(**given)
     except UsageError as error:
@@ -96,7 +103,7 @@ def _number(path: Path, name: str, value: Any) -> float:
     return float(value)
 
 
-def _file(path: Path, value: dict[str, Any], name: str) -> Path | None:
+def _file(path: Path, value: dict[str, Any], name: str, where: str = "threats") -> Path | None:
     """Return a file named in the plan, relative to its folder."""
     given = value.get(name)
-    return None if given is None else path.parent / typed(path, f"threats.{name}", given, str)
+    return None if given is None else path.parent / typed(path, f"{where}.{name}", given, str)

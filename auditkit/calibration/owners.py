@@ -14,13 +14,20 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from auditkit.calibration.worlds import World
 from auditkit.certificate.identity import derived_key
 from auditkit.certificate.make import make_submission
-from auditkit.certificate.submission import UnlearnedSubmission, read_submission
+from auditkit.certificate.submission import (
+    UNLEARNED,
+    PatchSubmission,
+    Submission,
+    UnlearnedSubmission,
+    read_submission,
+)
 from auditkit.endpoint.answers import Kind
-from auditkit.endpoint.service import Service, of_function
+from auditkit.endpoint.service import Service
 from auditkit.errors import UsageError
 from auditkit.network.graph import Network
 from auditkit.patch.settings import resolve_settings
@@ -32,9 +39,13 @@ from auditkit.unlearning.shards import make_plan, train_shards
 from auditkit.unlearning.submission import Handover, unlearn_to
 from auditkit.unlearning.training_log import read_training_log
 
+F32 = NDArray[np.float32]
+F64 = NDArray[np.float64]
+
 SHARDS, SLICES = 5, 3
 SERVED = ((Kind.LOGITS, None), (Kind.PROBABILITIES, 3), (Kind.LABELS, None))
 """What endpoints say, and to how many decimal places."""
+DROPPED = 0.01  # of the answers of an honest endpoint
 
 Make = Callable[[World, Path, int], Owner]
 """World, where to write, and the owner's seed, to an owner; ValueError if there is none."""
@@ -121,14 +132,46 @@ def _owner(world: World, out: Path) -> Owner:
 
 
 def serving(owner: Owner, seed: int) -> Owner:
-    """Return the owner with an endpoint that serves what was handed over, in one of three kinds."""
+    """Return the owner with an endpoint that serves the delivered file, in one of three kinds.
+
+    By onnxruntime and not by the evaluation that the checks use, with `DROPPED` of the answers
+    failing, and with times.
+    """
     generator = np.random.default_rng([seed, 73])
     kind, digits = SERVED[int(generator.integers(len(SERVED)))]
     submission = owner.submission
-    service = Service(
-        of_function(submission.delivered), submission.network.input_shape, kind, digits
-    )
+    run = _by_runtime(delivered_file(submission))
+
+    def answer(x: F32, elapsed: F64) -> F64:
+        outputs = run(x.astype(submission.network.dtype))
+        if kind is not Kind.LABELS:  # of nan, too, some class is the largest
+            outputs[generator.random(len(x)) < DROPPED] = np.nan
+        return outputs
+
+    def seconds(x: F32) -> F64:
+        return generator.lognormal(-4.0, 0.3, len(x))
+
+    service = Service(answer, submission.network.input_shape, kind, digits, seconds)
     return replace(owner, service=service)
+
+
+def delivered_file(submission: Submission) -> bytes:
+    """Return the bytes of what an owner of this package's own making delivers."""
+    if isinstance(submission, PatchSubmission):
+        return submission.exported
+    return (submission.directory / UNLEARNED).read_bytes()
+
+
+def _by_runtime(data: bytes) -> Callable[[NDArray[Any]], F64]:
+    """Return a network's answers as onnxruntime computes them; the file must be our own."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda x: np.asarray(session.run(None, {name: x})[0], dtype=np.float64)
 
 
 def _keyed(forget: Records, world: World) -> Records:

@@ -6,7 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from auditkit.calibration.rates import Rate
+from auditkit.calibration.study import FROZEN_BEFORE
 from auditkit.calibration.summary import (
     LEAST_POWER,
     MOST_FALSE_ALARMS,
@@ -43,16 +46,20 @@ are honest owners of each kind whose assertion is true ({exact} in all: patches 
 specification sold as redirection; retraining, with other seeds, the original's and another \
 optimiser; SISA; some with canaries among the records), and \
 {design["of_other_methods_in_each_world"]} by methods that do not erase exactly and say that they \
-do, whose figures are kept apart. Their models are served, as logits, probabilities to three \
-digits or labels; who retrains hands over a log. The auditor compares with four networks retrained \
-without the records in about half of the worlds, and with unseen records in the others. From an \
-honest owner each behaviour is simulated in full and at one lesser strength ({len(cheats)} owners \
-who cheat in full), and looked for by the check for it.
+do, whose figures are kept apart. Their models are served by another runtime than the checks use, \
+as logits, probabilities to three digits or labels, and now and then an answer fails; who retrains \
+hands over a log. The auditor compares with four networks retrained without the records in about \
+half of the worlds, and with unseen records in the others. From an honest owner each behaviour is \
+simulated in full and at one lesser strength ({len(cheats)} owners who cheat in full), and looked \
+for by the check for it. Cheats on networks start from an honest retraining and claim one: an \
+owner who names an approximate method instead is judged less, see the pages of lazy, deceiving, \
+neglecting and fragile.
 
 An *accusation* is a failure; a limitation is none. A cheat is *found* where the check for it \
-accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). Levels and \
-constants were chosen in worlds of seeds below 1000, which are none of these. Owners of one world share its network, so that the \
-intervals, which take them for independent, are a little narrow.
+accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). \
+{_seeds(summary)} Owners of one world share its network and records, and so do not err \
+independently, as the intervals have it: {summary.worlds_with_alarms().text()} of the worlds have \
+any false alarm at all, and worlds are independent.
 """
     figures = (
         f"![Power against strength](images/{POWER_FIGURE})\n\n"
@@ -61,6 +68,16 @@ intervals, which take them for independent, are a little narrow.
         "figure: its verdicts move with no threshold."
     )
     return f"{head}\n{tables(summary)}\n## Figures\n\n{figures}\n\n{_wrong(summary)}"
+
+
+def _seeds(summary: Summary) -> str:
+    """Return what is true of the seeds: whether anything was chosen by these worlds."""
+    if summary.header["design"]["first_seed"] < FROZEN_BEFORE:
+        return "Levels and constants may have been chosen by worlds of these seeds."
+    return (
+        f"Levels and constants were chosen in worlds of seeds below {FROZEN_BEFORE}, which are "
+        "none of these."
+    )
 
 
 def _wrong(summary: Summary) -> str:
@@ -137,14 +154,15 @@ def _checks(summary: Summary) -> str:
                     summary.power(behaviour, way=way).text(),
                     *(_short(summary.power(behaviour, data=d, way=way)) for d in summary.data),
                     _short(summary.power_where_stated(behaviour, way)),
+                    str(summary.not_had(behaviour, way)),
                 ]
             )
             told = ["", ""]
-    none = [""] * (4 + len(summary.data))
+    none = [""] * (5 + len(summary.data))
     rows.append(["", "any, in one audit", summary.false_audits().text(), *none])
     head = [
         *("#", "behaviour", "honest owners accused", "honest: passed / undecided", "cheats on"),
-        *("found at full strength", *summary.data, "of those it says it can find"),
+        *("found at full strength", *summary.data, "of those it says it can find", "not had"),
     ]
     return _table("Each check", head, rows)
 
@@ -222,31 +240,33 @@ def _panels(summary: Summary, path: Path, panel: Panel, title: str) -> Path:
 
 
 def _power_panel(summary: Summary, behaviour: Any, axis: Axes) -> None:
-    strengths = summary.strengths(behaviour)
-    rates = [summary.power(behaviour, s) for s in strengths]
-    y = [r.hits / r.n if r.n else 0.0 for r in rates]
-    reach = [[v - r.interval[0] for v, r in zip(y, rates, strict=True)],
-             [r.interval[1] - v for v, r in zip(y, rates, strict=True)]]  # fmt: skip
-    axis.errorbar(strengths, y, yerr=reach, fmt="o-", color=COLOURS[0], capsize=3, ms=4)
+    for place, way in enumerate(summary.ways(behaviour)):
+        rates = [(x, summary.power(behaviour, x, way=way)) for x in summary.strengths(behaviour)]
+        found = [(x, r.hits / r.n, *r.interval) for x, r in rates if r.n]
+        if not found:
+            continue
+        x, y, low, high = np.array(found).T
+        axis.errorbar(
+            x + 0.015 * place, y, yerr=[y - low, high - y], marker=MARKERS[place], ms=4,
+            ls=DASHES[place], color=COLOURS[place], capsize=3, label=way,
+        )  # fmt: skip
     axis.axhline(LEAST_POWER, color=COLOURS[2], lw=0.8, ls="--")
-    axis.set_xlim(0, 1.05)
+    axis.set_xlim(0, 1.08)
     axis.set_xlabel("strength")
+    axis.legend(fontsize=6, loc="lower right")
 
 
 def _roc_panel(summary: Summary, behaviour: Any, axis: Axes) -> None:
-    for place, strength in enumerate(reversed(summary.strengths(behaviour))):
-        alarms, power = summary.curve(behaviour, strength)
+    for place, way in enumerate(summary.ways(behaviour)):
+        alarms, power = summary.curve(behaviour, way)
         if not len(alarms):
-            axis.text(0.5, 0.5, "no honest owner\nhas this check", ha="center", va="center",
-                      transform=axis.transAxes, fontsize=8)  # fmt: skip
-            return
+            continue
         axis.plot(
-            [max(a, LEAST_RATE) for a in alarms], power, color=COLOURS[place % 4],
-            ls=DASHES[place % 4], marker=MARKERS[place % 4], ms=3, lw=1, markevery=[0, -1],
-            label=f"{strength:g}",
+            [max(a, LEAST_RATE) for a in alarms], power, color=COLOURS[place],
+            ls=DASHES[place], marker=MARKERS[place], ms=3, lw=1, markevery=[0, -1], label=way,
         )  # fmt: skip
     axis.set_xscale("log")
     axis.set_xlim(LEAST_RATE / 1.3, 1.3)
     axis.axvline(MOST_FALSE_ALARMS, color=COLOURS[2], lw=0.8, ls="--")
     axis.set_xlabel("false alarms")
-    axis.legend(fontsize=6, title="strength", title_fontsize=6, loc="lower right")
+    axis.legend(fontsize=6, loc="lower right")

@@ -10,7 +10,8 @@ from typing import Any
 from auditkit.calibration.owners import KINDS
 from auditkit.calibration.rates import Rate, rate, roc
 from auditkit.calibration.study import Study
-from auditkit.calibration.trials import FULL, Row
+from auditkit.calibration.trials import FULL, UNSUSPICIOUS, Row
+from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.results import Outcome
 from auditkit.threats.decide import REFUTE
 from auditkit.threats.interface import Behaviour
@@ -63,9 +64,15 @@ class Summary:
         """The names of the data sets."""
         return sorted(self.header["data"])
 
-    def false_alarms(self, behaviour: Behaviour, data: str | None = None) -> Rate:
+    def false_alarms(
+        self, behaviour: Behaviour, data: str | None = None, way: str | None = None
+    ) -> Rate:
         """Return how many honest owners whose assertion is true one check accuses, where it ran."""
-        found = (_of(row, behaviour) for row in self.exact if data in (None, row["data"]))
+        found = (
+            _of(row, behaviour)
+            for row in self.exact
+            if data in (None, row["data"]) and way in (None, way_of(row))
+        )
         return rate(_accused(check) for check in found if check is not None)
 
     def false_audits(self, data: str | None = None) -> Rate:
@@ -135,16 +142,40 @@ class Summary:
             for name, outcome in (("passed", Outcome.PASS), ("undecided", Outcome.INCONCLUSIVE))
         }
 
-    def curve(self, behaviour: Behaviour, strength: float) -> tuple[Any, Any]:
-        """Return false-alarm rate and power over all thresholds on the check's score."""
+    def curve(self, behaviour: Behaviour, way: str) -> tuple[Any, Any]:
+        """Return false-alarm rate and power in full over all thresholds on the check's score.
+
+        What did not run is below all.
+        """
         bad = [
-            check["score"]
+            check["score"] if check is not None else UNSUSPICIOUS
             for row in self.cheats
-            if row["behaviour"] == behaviour.name and row["strength"] == strength
-            if (check := _of(row, behaviour)) is not None
+            if row["behaviour"] == behaviour.name and row["strength"] == FULL and way_of(row) == way
+            for check in (_of(row, behaviour),)
         ]
-        good = [c["score"] for row in self.exact if (c := _of(row, behaviour)) is not None]
+        good = [
+            check["score"]
+            for row in self.exact
+            if way_of(row) == way and (check := _of(row, behaviour)) is not None
+        ]
         return roc(bad, good)
+
+    def worlds_with_alarms(self) -> Rate:
+        """Return in how many worlds any honest owner is accused: worlds are independent."""
+        alarmed: dict[tuple[str, int], bool] = {}
+        for row in self.exact:
+            world = (row["data"], row["world"])
+            accused = any(_accused(check) for check in row["checks"].values())
+            alarmed[world] = alarmed.get(world, False) or accused
+        return rate(alarmed.values())
+
+    def not_had(self, behaviour: Behaviour, way: str) -> int:
+        """Return how many cheats in full could not be had of their owner, or from its world."""
+        return sum(
+            row["behaviour"] == behaviour.name and row["strength"] == FULL and way_of(row) == way
+            for row in self.refused
+            if row["owner"] is not None
+        )
 
     def of_methods(self) -> dict[str, dict[str, Rate]]:
         """Return by method whose erasure is not exact how many of its owners each check refutes."""
@@ -175,7 +206,11 @@ class Summary:
                 found.append(Target(f"power of {behaviour.name} on {way}", power, good))
         audits = self.false_audits()
         good = audits.interval[1] <= MOST_FALSE_AUDITS
-        return [Target("false alarms of an audit", audits, good), *found]
+        first = [Target("false alarms of an audit", audits, good)]
+        worlds = self.worlds_with_alarms()
+        good = worlds.interval[1] <= MOST_FALSE_AUDITS
+        first.append(Target("worlds with any false alarm", worlds, good))
+        return [*first, *found]
 
     def alarms_said(self, most: int = 20) -> list[str]:
         """Return what was said where an honest owner was accused, one line each."""
@@ -197,6 +232,7 @@ class Summary:
                 "could_not_be_had": len([r for r in self.refused if r["behaviour"] is None]),
             },
             "audit": self._by_data(self.false_audits),
+            "worlds_with_false_alarms": self.worlds_with_alarms().to_json(),
             "checks": {b.id: self._check_json(b) for b in self.behaviours},
             "methods": {
                 method: {name: found.to_json() for name, found in rates.items() if found.n}
@@ -207,20 +243,23 @@ class Summary:
         }
 
     def quoted(self) -> dict[str, Any]:
-        """Return by behaviour the rates that a report quotes: hits, n and interval of each."""
+        """Return by kind of submission and behaviour the rates that a report quotes.
 
-        def four(found: Rate) -> list[float]:
-            return [found.hits, found.n, *found.interval]
-
-        named = ", ".join(self.data)
-        return {
-            b.name: {
-                "false_alarm": four(self.false_alarms(b)),
-                "power": four(self.power(b)),
-                "data": f"simulated owners on {named}; power at full strength",
-            }
-            for b in self.behaviours
-        }
+        Of each hits, n and the ends of the interval; what was not tried is left out.
+        """
+        data = f"simulated on {', '.join(self.data)}, in full"
+        found: dict[str, Any] = {}
+        for way, kind in zip(WAYS, (PatchSubmission.KIND, UnlearnedSubmission.KIND), strict=True):
+            found[kind] = {}
+            for b in self.behaviours:
+                rates = {
+                    "false_alarm": self.false_alarms(b, way=way),
+                    "power": self.power(b, way=way),
+                }
+                shown = {name: [r.hits, r.n, *r.interval] for name, r in rates.items() if r.n}
+                if shown:
+                    found[kind][b.name] = {**shown, "data": data}
+        return found
 
     def _check_json(self, behaviour: Behaviour) -> dict[str, Any]:
         return {
@@ -230,6 +269,7 @@ class Summary:
                 way: self._by_data(lambda d, w=way: self.power(behaviour, data=d, way=w))  # type: ignore[misc]
                 for way in self.ways(behaviour)
             },
+            "could_not_be_had": {way: self.not_had(behaviour, way) for way in self.ways(behaviour)},
             "power_where_stated": {
                 way: self.power_where_stated(behaviour, way).to_json()
                 for way in self.ways(behaviour)

@@ -33,8 +33,8 @@ FULL = 1.0
 LESS = (0.5, 0.25, 0.1)
 """Strengths below the full one; a world tries one of them, in turn."""
 
-CERTAIN = 1e3
-"""The score of suspicion of a finding that rests on no p-value."""
+CERTAIN, UNSUSPICIOUS = 1e3, -1.0
+"""Scores of suspicion: of a finding without a p-value, and of a behaviour that is refuted."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,10 @@ class Design:
 def run_world(data: str, records: Records, seed: int, design: Design) -> list[Row]:
     """Return the rows of one world; its seed decides everything in it."""
     with np.errstate(all="ignore"):
-        worlds = Worlds(make_world(data, records, seed))
+        try:
+            worlds = Worlds(make_world(data, records, seed))
+        except ValueError as error:
+            return [{**_blank(data, seed), "refused": str(error)}]
         with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
             return [
                 *_honest(worlds, design, Path(folder)),
@@ -119,13 +122,17 @@ def _dishonest(worlds: Worlds, design: Design, folder: Path) -> Iterator[Row]:
         if behaviour.name not in design.behaviours:
             continue
         for kind, variants in _ways(world, behaviour):
-            if kind not in honest:
-                honest[kind] = worlds.owner(kind, folder / kind, settled(world.seed, 3))
             less = LESS[world.generator(3, behaviour.number).integers(len(LESS))]
+            row = _row(world, kind) | {"behaviour": behaviour.name}
+            try:
+                if kind not in honest:
+                    honest[kind] = worlds.owner(kind, folder / kind, settled(world.seed, 3))
+                place = worlds.of(kind)
+            except ValueError as error:
+                yield from ({**row, "strength": s, "refused": str(error)} for s in (FULL, less))
+                continue
             for strength in (FULL, less):
-                yield _cheat(
-                    worlds.of(kind), behaviour, kind, variants, strength, honest[kind], folder
-                )
+                yield _cheat(place, behaviour, kind, variants, strength, honest[kind], folder)
 
 
 def _cheat(
@@ -175,10 +182,14 @@ def _ways(world: World, behaviour: Behaviour) -> list[tuple[str, Sequence[str]]]
 
 
 def _row(world: World, owner: str) -> Row:
+    return _blank(world.data, world.seed) | {"owner": owner}
+
+
+def _blank(data: str, seed: int) -> Row:
     return {
-        "data": world.data,
-        "world": world.seed,
-        "owner": owner,
+        "data": data,
+        "world": seed,
+        "owner": None,
         "behaviour": None,
         "variant": None,
         "strength": None,
@@ -225,12 +236,14 @@ def suspicion(check: CheckResult) -> float | None:
     """Return a score that is higher the more a check speaks against the owner; None if not run.
 
     The order of -log10 p where a verdict rests on a p-value; else what is certain is above all, and
-    what is refuted below all.
+    what is refuted below all. A limitation, however certain, is no accusation.
     """
     if check.outcome is Outcome.NOT_RUN:
         return None
+    if check.outcome is Outcome.FAIL and not accuses(check):
+        return 0.0
     if P_REFUTE in check.evidence:
         return float(-np.log10(max(check.evidence[P_REFUTE], 1e-300)))
     if accuses(check):
         return CERTAIN
-    return -1.0 if check.outcome is Outcome.PASS else 0.0
+    return UNSUSPICIOUS if check.outcome is Outcome.PASS else 0.0

@@ -74,31 +74,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--assertion",
         choices=("redirected", "erased"),
-        help="what the owner asserts, where there is no submission that says it",
+        help="what the owner asserts as you read it, in place of the submission's",
     )
     add_domain(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    from auditkit.audit.threat_checks import run_threats
+    from auditkit.audit.threat_command import run_threats
+    from auditkit.audit.threat_plan import ThreatPlan
 
+    plan = ThreatPlan(
+        names=tuple(args.behaviour or ()),
+        references=_references(args),
+        canaries=args.canaries,
+        training_log=args.training_log,
+        order_seed=args.order_seed,
+        endpoint=_endpoint(args),
+    )
+    records = {name: getattr(args, name) for name in ("forget", "retain", "holdout", "train")}
     with Progress.of(args, "queries") as progress:
         result = run_threats(
-            args.submission,
-            holdout=args.holdout,
-            retain=args.retain,
-            forget=args.forget,
-            train=args.train,
-            canaries=args.canaries,
-            training_log=args.training_log,
-            order_seed=args.order_seed,
-            references=_references(args),
-            reference_models=args.reference_model,
-            names=args.behaviour or [],
-            seed=seed_of(args),
-            endpoint=_endpoint(args),
-            progress=progress,
-        )
+            args.submission, records, plan,
+            reference_models=args.reference_model, assertion=args.assertion,
+            seed=seed_of(args), progress=progress,
+        )  # fmt: skip
     return show_result(result, args, "threats")
 
 
@@ -121,7 +120,7 @@ def _endpoint(args: argparse.Namespace) -> Endpoint | None:
 
     options = {
         name: getattr(args, name)
-        for name in ("budget", "rate", "pause", "transcript", "assertion")
+        for name in ("budget", "rate", "pause", "transcript")
         if getattr(args, name) is not None
     }
     if args.endpoint is None and not args.replay and not options:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from auditkit.audit.compliance import compliance
 from auditkit.audit.record_words import UNDETECTABLE
 from auditkit.audit.threat_chapter import NO_REFERENCE, NOT_PLANNED, threat_rows
@@ -22,8 +24,16 @@ def test_a_p_value_among_many_must_be_the_smaller() -> None:
     assert alone.outcome is Outcome.FAIL
     assert together([alone])[0].outcome is Outcome.FAIL
     [first, *_] = together([alone, judged("two", 0.5), judged("three", 0.2)])
-    assert first.outcome is Outcome.INCONCLUSIVE and "3 tests" in first.reason
+    assert first.outcome is Outcome.INCONCLUSIVE and "3 checks" in first.reason
     assert first.evidence[f"{P_REFUTE}_adjusted"] > REFUTE
+
+
+def test_the_family_is_what_ran_and_not_what_reported_a_p_value() -> None:
+    alone = judged("one", 0.9 * REFUTE)
+    quiet = CheckResult("threats.two", "t", Outcome.PASS, "no occasion for a test")
+    idle = not_run("threats.three", "t", "no endpoint")
+    assert together([alone, idle])[0].outcome is Outcome.FAIL
+    assert together([alone, quiet])[0].outcome is Outcome.INCONCLUSIVE
 
 
 def test_what_rests_on_no_p_value_stays_what_it_is() -> None:
@@ -54,7 +64,8 @@ def test_every_behaviour_has_a_row_tested_or_not() -> None:
     found = {row["name"]: row for row in rows}
     lazy = found["lazy"]
     assert lazy["tested"] and lazy["outcome"] == "fail" and lazy["n"] == 24
-    assert lazy["p"] == lazy["p_adjusted"] == 1e-9 and lazy["power"] == 0.9
+    assert lazy["p"] == 1e-9 and lazy["power"] == 0.9
+    assert lazy["p_adjusted"] == pytest.approx(2e-9), "two checks ran"
     assert lazy["references"] == "two networks" and lazy["rates"] == rates["lazy"]
     assert "not_unlearned" not in str(lazy), "what is private stays so"
     assert not found["deceiving"]["tested"] and found["deceiving"]["reason"] == "withheld"

@@ -18,7 +18,8 @@ RESULTS = ROOT / "benchmarks" / "results" / "calibration"
 
 
 def test_every_behaviour_has_rates() -> None:
-    assert set(calibrated()) == {behaviour.name for behaviour in BEHAVIOURS}
+    known = {behaviour.name for behaviour in BEHAVIOURS}
+    assert set().union(*calibrated().values()) == known
 
 
 def test_what_is_quoted_follows_from_the_rows_that_are_kept() -> None:
@@ -29,7 +30,9 @@ def test_what_is_quoted_follows_from_the_rows_that_are_kept() -> None:
 
 
 def test_rates_are_said_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = {"false_alarm": [0, 400, 0.0, 0.0092], "power": [99, 100, 0.9455, 0.9997]}
-    monkeypatch.setattr(threat_rates, "calibrated", lambda: {"lazy": {**found, "data": "d"}})
-    assert "honest owners accused: 0 of 400 (95 % interval 0.0% to 0.9%)." in rates_told("lazy")
+    found = {"false_alarm": [0, 400, 0.0, 0.0092], "data": "simulated"}
+    monkeypatch.setattr(threat_rates, "calibrated", lambda: {"model": {"lazy": found}})
+    told = rates_told("lazy")
+    assert "- unlearned networks: honest owners accused 0 of 400" in told
+    assert "patches" not in told and "cheats" not in told
     assert rates_told("greedy") == ""

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from joblib import parallel_config
 from statsmodels.stats.proportion import proportion_confint
 
 from auditkit.calibration import study as studies
 from auditkit.calibration.evidence import gather
-from auditkit.calibration.owners import KINDS
+from auditkit.calibration.owners import KINDS, serving
 from auditkit.calibration.page import draw, tables
 from auditkit.calibration.rates import Rate, roc
 from auditkit.calibration.study import ROWS, Study, read_study, run_study
 from auditkit.calibration.summary import Summary
 from auditkit.calibration.trials import CERTAIN, Design, Row, run_world, suspicion
 from auditkit.calibration.worlds import World, make_world
+from auditkit.endpoint.answers import Kind
 from auditkit.errors import UsageError
 from auditkit.records import Records, read_records
-from auditkit.results import CheckResult, Outcome, not_run
+from auditkit.results import CheckResult, Outcome, Severity, not_run
 from auditkit.threats.registry import BEHAVIOURS
 
+CANARY = ("canary-only",)
 DESIGN = Design(2, 0, ("patch-redirect", "retrain", "scrub"), 1, ("neglecting", "strippable"))
 
 
@@ -47,7 +51,8 @@ def row(outcome: str = "pass", **more: Any) -> Row:
 
 
 def summary(*rows: Row) -> Summary:
-    header = {"design": {"behaviours": ["lazy"]}, "data": {"d": "", "e": ""}}
+    design = {"behaviours": ["lazy"], "worlds": 1, "first_seed": 0, "honest": []}
+    header = {"design": design, "data": {"d": "", "e": ""}}
     return Summary(Study(header, rows))
 
 
@@ -116,9 +121,9 @@ def test_power_where_it_is_stated_leaves_out_what_the_check_says_it_cannot_find(
 
 def test_targets_are_judged_by_the_ends_of_the_intervals() -> None:
     cheat = {"behaviour": "lazy", "variant": "v", "strength": 1.0}
-    many = [row() for _ in range(368)] + [row("fail", **cheat) for _ in range(72)]
+    many = [row(world=i) for i in range(368)] + [row("fail", **cheat) for _ in range(72)]
     assert all(t.reached for t in summary(*many).targets())
-    fewer = [row() for _ in range(367)] + [row("fail", **cheat) for _ in range(71)]
+    fewer = [row(world=i) for i in range(367)] + [row("fail", **cheat) for _ in range(71)]
     reached = {t.what: t.reached for t in summary(*fewer).targets()}
     assert reached["false alarms of an audit"]
     assert not reached["false alarms of lazy"] and not reached["power of lazy on patches"]
@@ -188,14 +193,73 @@ def test_a_study_that_was_killed_goes_on_to_the_same_bytes(
     texts = [(tmp_path / name / ROWS).read_bytes() for name in ("whole", "killed")]
     assert texts[0] == texts[1]
     with pytest.raises(UsageError, match="design"):
-        run_study(data, Design(2, 7, *list(vars(DESIGN).values())[2:]), tmp_path / "killed")
+        run_study(data, replace(DESIGN, first=7), tmp_path / "killed")
+    monkeypatch.setattr(studies, "_sources", lambda: "other")
+    with pytest.raises(UsageError, match="sources"):
+        run_study(data, DESIGN, tmp_path / "killed")
     found = Summary(read_study(tmp_path / "whole" / ROWS))
     assert "strippable" in tables(found)
     one, two = ([p.read_bytes() for p in draw(found, tmp_path / "whole")] for _ in range(2))
     assert one == two
 
 
-def test_a_file_that_is_no_study_is_refused(tmp_path: Path) -> None:
-    (tmp_path / ROWS).write_text('{"schema": "other"}\n')
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"schema": "other"}\n',
+        '{"schema": "auditkit/calibration/v1"}\n',
+        '{"schema": "auditkit/calibration/v1", "data": {}, "design": {}}\n',
+        "[]\n",
+        "",
+    ],
+)
+def test_a_file_that_is_no_study_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / ROWS).write_text(text)
     with pytest.raises(UsageError, match="rows of a calibration"):
         read_study(tmp_path / ROWS)
+
+
+def test_worlds_are_added_and_any_backend_maps_them(records: Records, tmp_path: Path) -> None:
+    design = replace(DESIGN, worlds=1, behaviours=("neglecting",))
+    with parallel_config("threading"):
+        run_study({"digits": records}, design, tmp_path)
+        found = run_study({"digits": records}, replace(design, worlds=2), tmp_path)
+    assert {row["world"] for row in found.rows} == {0, 1}
+    assert found.header["design"]["worlds"] == 2
+
+
+def test_a_world_that_cannot_be_had_is_no_trial(records: Records) -> None:
+    [found] = run_world("few", records.take(np.arange(8)), 0, DESIGN)
+    assert "no request" in found["refused"]
+    tiny = run_world("few", records.take(np.arange(90)), 0, replace(DESIGN, behaviours=CANARY))
+    assert any("canary" in row.get("refused", "") for row in tiny)
+
+
+def test_honest_endpoints_answer_by_another_runtime_and_fail_at_times(
+    world: World, tmp_path: Path
+) -> None:
+    owner = KINDS["retrain"].make(world, tmp_path / "s", 5)
+    served = [serving(owner, seed).service for seed in range(6)]
+    assert {s.kind for s in served if s} == set(Kind)
+    x = np.repeat(world.unseen.x, 4, axis=0)
+    for service in served:
+        assert service is not None
+        outputs = service.outputs(x, np.zeros(len(x)))
+        known = np.isfinite(outputs).all(axis=1)
+        assert service.kind is Kind.LABELS or 0 < (~known).sum() < 0.05 * len(x)
+
+
+def test_a_limitation_is_no_suspicion() -> None:
+    found = CheckResult(
+        "threats.lazy", "t", Outcome.FAIL, "r", evidence={"p_refute": 1e-30},
+        severity=Severity.LIMITATION,
+    )  # fmt: skip
+    assert suspicion(found) == 0.0
+
+
+def test_worlds_are_what_is_independent() -> None:
+    found = summary(row("fail"), row("fail"), row(world=1))
+    assert found.worlds_with_alarms() == Rate(1, 2)
+    quoted = found.quoted()
+    assert quoted["patch"]["lazy"]["false_alarm"][:2] == [2, 3]
+    assert quoted["model"] == {}, "what was not tried is not quoted"

@@ -15,6 +15,7 @@ from auditkit.endpoint.answers import Kind
 from auditkit.endpoint.service import Service, of_function, running
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
+from auditkit.network.write_onnx import network_to_onnx
 from auditkit.patch.settings import resolve_settings
 from auditkit.records import Records
 
@@ -108,9 +109,34 @@ def test_an_endpoint_that_is_down_is_one_line(folder: Path, auditkit: Auditkit) 
     done = auditkit(
         "threats", folder / "s", "--holdout", folder / "holdout.npz",
         "--endpoint", "http://127.0.0.1:9/", "--budget", 11, "--quiet",
+        "--behaviour", "substitution",
     )  # fmt: skip
     assert done.code == 3
     assert done.err.count("\n") == 1 and "unreachable" in done.err
+
+
+def test_an_endpoint_that_is_down_hides_no_other_finding(
+    folder: Path, network: Network, auditkit: Auditkit
+) -> None:
+    (folder / "s" / "patched.onnx").write_bytes(network_to_onnx(network))
+    done = auditkit(
+        "threats", folder / "s", "--holdout", folder / "holdout.npz",
+        "--endpoint", "http://127.0.0.1:9/", "--budget", 11, "--json",
+    )  # fmt: skip
+    found = {check["id"]: check for check in json.loads(done.out)["checks"]}
+    assert done.code == 1
+    assert found["threats.substitution"]["outcome"] == "inconclusive"
+    assert found["threats.substitution"]["required"]
+
+
+def test_what_queries_alone_cannot_use_is_the_caller_s_mistake(
+    folder: Path, url: str, auditkit: Auditkit
+) -> None:
+    done = auditkit(
+        "threats", "--endpoint", url, "--forget", folder / "forget.npz",
+        "--holdout", folder / "holdout.npz", "--retrain", 2,
+    )  # fmt: skip
+    assert done.code == 2 and "--retrain" in done.err
 
 
 def test_serve_ends_when_told(folder: Path, auditkit: Auditkit) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from auditkit.audit.threat_checks import run_threats
+from auditkit.audit.threat_command import run_threats
+from auditkit.audit.threat_plan import ThreatPlan
 from auditkit.errors import ExitCode, UsageError
 from auditkit.records import write_records
 from auditkit.results import Outcome
@@ -21,7 +22,7 @@ def holdout(digits: Digits, tmp_path: Path) -> Path:
 
 
 def test_an_honest_submission_passes_what_is_required(make: Make, holdout: Path) -> None:
-    result = run_threats(make("redirect").directory, holdout=holdout, retain=None, names=[], seed=0)
+    result = run_threats(make("redirect").directory, {"holdout": holdout})
     assert result.outcome is Outcome.PASS and result.exit_code is ExitCode.DONE
     assert result.details["assertion"] == "redirected"
     assert "owner's word" in result.check("threats.lazy").reason
@@ -29,10 +30,10 @@ def test_an_honest_submission_passes_what_is_required(make: Make, holdout: Path)
 
 def test_names_choose_and_an_unknown_one_is_the_callers_mistake(make: Make, holdout: Path) -> None:
     path = make("redirect").directory
-    result = run_threats(path, holdout=holdout, retain=None, names=["patch-bait"], seed=0)
+    result = run_threats(path, {"holdout": holdout}, ThreatPlan(("patch-bait",)))
     assert [c.id for c in result.checks] == ["threats.patch-bait"]
     with pytest.raises(UsageError, match="did you mean lazy"):
-        run_threats(path, holdout=holdout, retain=None, names=["lazzy"], seed=0)
+        run_threats(path, {"holdout": holdout}, ThreatPlan(("lazzy",)))
 
 
 def test_a_file_changed_beyond_reading_is_an_invalid_certificate(
@@ -43,7 +44,7 @@ def test_a_file_changed_beyond_reading_is_an_invalid_certificate(
     data = bytearray((copy / "patch.safetensors").read_bytes())
     data[0] ^= 0xFF
     (copy / "patch.safetensors").write_bytes(data)
-    result = run_threats(copy, holdout=holdout, retain=None, names=[], seed=0)
+    result = run_threats(copy, {"holdout": holdout})
     assert result.exit_code is ExitCode.FAILED
     assert result.check("threats.invalid-certificate").outcome is Outcome.FAIL
     assert result.check("threats.lazy").outcome is Outcome.NOT_RUN

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from auditkit.audit.threat_checks import run_threats
+from auditkit.audit.threat_command import run_threats
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.endpoint.service import Service, of_function
 from auditkit.errors import ExitCode
@@ -112,6 +112,6 @@ def test_changed_files_fail(
     data = (folder / name).read_bytes()
     old, new = (b'"reached":true', b'"reached":false') if name == "claim.json" else (b"", b"")
     (folder / name).write_bytes(data.replace(old, new) if old else data[:-1])
-    result = run_threats(folder, holdout=tmp_path / "holdout.npz", retain=None, names=[], seed=0)
+    result = run_threats(folder, {"holdout": tmp_path / "holdout.npz"})
     assert result.exit_code is ExitCode.FAILED
     assert result.check("threats.invalid-certificate").outcome is Outcome.FAIL

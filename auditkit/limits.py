@@ -55,6 +55,8 @@ PROTOBUF_FIELDS: Final = 20_000_000
 # Records.
 RECORDS: Final = 5_000_000
 """Rows in one file of records."""
+BATCH_RECORDS: Final = 1 << 16
+"""Records in one batch of a logged training: all go through the network at once in a replay."""
 TRAINING_STEPS: Final = 1_000_000
 """Steps of a logged training; each may have to be replayed."""
 CHECKPOINTS: Final = 10_000

@@ -143,16 +143,23 @@ class Reactions:
     """Which canaries of each role react [G_role], after and before.
 
     `p_inclined`: that unannounced canaries get their label as much more often than never-placed
-    ones by chance, counting every record that asks and not only canaries that react.
+    ones by chance, counting every record that asks and not only canaries that react. Where
+    `only_before`, a canary that did not react before is not counted: nothing was there to remove.
     """
 
     after: dict[Role, Bits]
     before: dict[Role, Bits]
     p_inclined: float = 1.0
+    only_before: bool = False
+
+    def reacting(self, role: Role) -> Bits:
+        """Return [G_role] which canaries react to the delivered network and are counted."""
+        return self.after[role] & self.before[role] if self.only_before else self.after[role]
 
     def count(self, role: Role) -> tuple[int, int]:
         """Return how many of a role react to the delivered network, and of how many."""
-        return int(self.after[role].sum()), len(self.after[role])
+        of = int(self.before[role].sum()) if self.only_before else len(self.after[role])
+        return int(self.reacting(role).sum()), of
 
     @property
     def learned(self) -> float:
@@ -162,7 +169,8 @@ class Reactions:
 
     def tail(self, more: Role, fewer: Role) -> float:
         """Return Fisher's one-sided p-value that one role reacts more often than another."""
-        return permutation_tails(*self.count(more), *self.count(fewer))[0]
+        hits, n = self.count(more)
+        return permutation_tails(hits, n, *self.count(fewer))[0] if n else 1.0
 
     def told(self) -> str:
         """Return the counts in words."""
@@ -187,7 +195,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     ready = _ready(submission, evidence)
     if isinstance(ready, CheckResult):
         return ready
-    asked, canaries = ready
+    asked, canaries, missing = ready
     everything = np.ones(len(canaries.records), dtype=bool)
     seen = _asked_of(submission, canaries, everything)
     at_placed = _asked_of(submission, canaries, ~canaries.reaction)
@@ -198,7 +206,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     apart = at_placed.tail(Role.UNANNOUNCED, Role.ANNOUNCED)
     has_announced = len(seen.after[Role.ANNOUNCED]) > 0
     figures = _figures(seen, canaries, remembered, apart, evidence)
-    told = f"canaries that react: {seen.told()}{asked.caveat}"
+    told = f"canaries that react: {seen.told()}{asked.caveat}{missing}"
     if remembered <= REFUTE and apart > REFUTE:
         figures["evidence"][P_REFUTE] = remembered
         than = "not more than announced ones" if has_announced else "and none was announced"
@@ -212,7 +220,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         judged,
         told,
         p_refute=max(remembered, apart) if has_announced else 1.0,
-        p_support=_support(seen),
+        p_support=None if missing else _support(seen),
         power=_power(seen),
         **figures,
     )
@@ -227,7 +235,7 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     ready = _ready(submission, evidence)
     if isinstance(ready, CheckResult):
         return ready
-    asked, canaries = ready
+    asked, canaries, missing = ready
     seen = _asked_of(submission, canaries, canaries.reaction)
     left = _left(submission, canaries)
     if seen is None:
@@ -239,7 +247,8 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     others, of = left.count(Role.ANNOUNCED)
     told = (
         f"the placed records of {hits} of {n} unannounced and {others} of {of} announced canaries "
-        f"are answered as before{asked.caveat}; canaries that react elsewhere: {seen.told()}"
+        f"are answered as before{asked.caveat}{missing}; canaries that react elsewhere: "
+        f"{seen.told()}"
     )
     erased = asserted(submission, evidence) != REDIRECTED
     if apart > REFUTE and remembered <= REFUTE and erased:
@@ -248,24 +257,35 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
         return judged(Outcome.FAIL, told, **figures)
     served = float(binom.cdf(hits, n, REMEMBERED))
     gone = _support(seen) if erased else 0.0
-    support = None if gone is None or hits else max(served, gone)  # one left is one too many
+    # one left is one too many, and of none that the original answered none can be left
+    support = None if gone is None or hits or not n or missing else max(served, gone)
     return decide(judged, told, p_refute=apart, p_support=support, **figures)
 
 
-def _ready(submission: Submission, evidence: Evidence) -> tuple[Requested, Canaries] | CheckResult:
-    """Return the request and the canaries that are part of it, or why there is nothing to ask."""
-    if evidence.canaries is None:
+def _ready(
+    submission: Submission, evidence: Evidence
+) -> tuple[Requested, Canaries, str] | CheckResult:
+    """Return the request, the canaries that are part of it, and what to say of those that are not.
+
+    Or why there is nothing to ask: what the owner could bring about is undecided, and required.
+    """
+    placed = evidence.canaries
+    if placed is None:
         return replace(judged.not_run(NO_CANARIES), required=False)
     asked = requested(submission, evidence)
     if asked is None:
-        return replace(judged.not_run(WITHHELD), required=False)
-    canaries = _requested_canaries(evidence.canaries, asked.records)
-    if canaries.records.x[0].size != int(np.prod(submission.network.input_shape)):
-        return replace(judged.not_run("the canaries have another shape"), required=False)
+        return judged(Outcome.INCONCLUSIVE, WITHHELD)
+    if int(np.prod(placed.records.x.shape[1:])) != int(np.prod(submission.network.input_shape)):
+        return judged(Outcome.INCONCLUSIVE, "the canaries have another shape")
+    canaries = _requested_canaries(placed, asked.records)
+    of, inside = (len(part.of(Role.ANNOUNCED, Role.UNANNOUNCED)) for part in (placed, canaries))
+    missing = ""
+    if asked.owners_word and inside < of:
+        missing = f"; {of - inside} of {of} canaries that were placed are not in the owner's list"
     if not len(canaries.of(Role.UNANNOUNCED)) or not len(canaries.of(Role.CONTROL)):
-        reason = "no unannounced canary is in the request, or there are no controls"
-        return replace(judged.not_run(reason), required=False)
-    return asked, canaries
+        reason = f"no unannounced canary is in the request, or there are no controls{missing}"
+        return judged(Outcome.INCONCLUSIVE, reason)
+    return asked, canaries, missing
 
 
 def _requested_canaries(canaries: Canaries, request: Records) -> Canaries:
@@ -312,15 +332,20 @@ def _inclined(canaries: Canaries, hit: Bits, part: Bits) -> float:
 
 
 def _left(submission: PatchSubmission, canaries: Canaries) -> Reactions:
-    """Return the canaries whose placed records are mostly answered as before."""
+    """Return the canaries whose placed records are mostly answered as before.
+
+    Of those that the original answered with their label, or had an output for to change.
+    """
     records = canaries.records
     shaped = replace(records, x=records.x.reshape(len(records), *submission.network.input_shape))
     with np.errstate(all="ignore"):
         seen = observe(submission, shaped)
-    left = ~seen.met & seen.measurable
+    measurable = seen.measurable & np.isfinite(seen.before).all(axis=1)
+    met = seen.met & np.isfinite(seen.after).all(axis=1)
     return Reactions(
-        _by_role(canaries, left, ~canaries.reaction),
-        _by_role(canaries, seen.measurable, ~canaries.reaction),
+        _by_role(canaries, ~met, ~canaries.reaction & measurable),
+        _by_role(canaries, measurable, ~canaries.reaction),
+        only_before=True,
     )
 
 
@@ -347,11 +372,11 @@ def _figures(
     for role in Role:
         count, of = seen.count(role)
         evidence[f"{role}_reacting"], evidence[f"{role}_canaries"] = count, of
-    reacting = canaries.of(Role.UNANNOUNCED)[seen.after[Role.UNANNOUNCED]]
+    reacting = canaries.of(Role.UNANNOUNCED)[seen.reacting(Role.UNANNOUNCED)]
     witness = canaries.records.take(canaries.reaction & np.isin(canaries.canary, reacting[:1]))
     private = {} if not len(witness) else {"input": witness.x[0].tolist(), "label": witness.y[0]}
     return {
-        "observed": hits / n,
+        "observed": hits / n if n else None,
         "threshold": REMEMBERED,
         "interval": share_interval(hits, n),
         "n": n,

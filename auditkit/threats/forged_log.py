@@ -28,11 +28,19 @@ from auditkit.threats.decide import decide
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.forge_network import deliver, joined, trainable
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
-from auditkit.threats.logged_training import OF_A_PATCH, Logged, fits, logged
+from auditkit.threats.logged_training import (
+    OF_A_PATCH,
+    SAME,
+    Logged,
+    as_planned,
+    drawn_from_seed,
+    fits,
+    logged,
+    unlooked,
+)
 from auditkit.unlearning.replay import (
     State,
     Trainer,
-    first_weights,
     log_of,
     network_at,
     train_with_log,
@@ -47,7 +55,7 @@ from auditkit.unlearning.training import (
     one_thread,
     train_from_scratch,
 )
-from auditkit.unlearning.training_log import TrainingLog, batch_table, digest_table
+from auditkit.unlearning.training_log import NOBODY, TrainingLog, batch_table, digest_table
 from auditkit.unlearning.weights import weights_of
 
 F64 = NDArray[np.float64]
@@ -74,7 +82,6 @@ WORTH = 0.05
 log to show anything, or errors within them could make up a training."""
 STEPS, PASSES = 20_000, 2_000_000
 """Most steps and records (each counted as often as it is used) that are replayed."""
-SAME = 1e-6  # of the largest weight: two networks that differ by less are one, written otherwise
 NEAR = 0.5
 """Of the original's norm: weights drawn at random are farther away, by √2 or more, unless they are
 those that the original's own training started from and did not get far from."""
@@ -191,15 +198,14 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     """Compare what the log says with itself and the submission, then replay its stretches."""
     found = logged(submission, evidence)
     if isinstance(found, str):
-        return replace(judged.not_run(found), required=False)
-    facts, private = _facts(submission, found)
+        return unlooked(judged, evidence, found)
+    with np.errstate(all="ignore"):
+        facts, private = _facts(submission, found)
     if facts:
         told = "; ".join(facts) + found.asked.caveat
         return judged(Outcome.FAIL, told, observed=len(facts), threshold=0, private=private)
-    if not found.complete:
-        unknown = int((found.used & ~found.known).sum())
-        reason = f"{unknown} of the log's records are not among the auditor's: give all retained"
-        return judged(Outcome.INCONCLUSIVE, reason)
+    if found.unclear is not None:
+        return judged(Outcome.INCONCLUSIVE, found.unclear)
     return _replayed(submission, found, seed)
 
 
@@ -215,17 +221,26 @@ def _facts(submission: UnlearnedSubmission, found: Logged) -> tuple[list[str], d
         facts[-1] += f" after {log.steps[-1]} of {total}"
     if total != planned:
         facts.append(f"{total} steps are logged, and the recipe takes {planned}")
+    elif not as_planned(log):
+        facts.append("the batches have other sizes than the recipe gives them")
+    # a step from weights that are no numbers has no loss, and training ends there
+    broken = ~np.isfinite(log.weights).all(axis=1) | np.isnan(log.moments).any(axis=(1, 2))
+    if broken[:-1].any():
+        facts.append(f"{int(broken[:-1].sum())} checkpoints are no numbers, and training went on")
+        private["broken_checkpoints"] = np.flatnonzero(broken[:-1])[:1000].tolist()
     if not _ends_in(submission, log):
         facts.append("the last checkpoint is not the delivered network")
-    seen = found.forgotten & found.used
+    seen = found.forgotten & found.used & ~found.copied
     if seen.any():
-        steps = np.flatnonzero(np.isin(log.batches, np.flatnonzero(seen)).any(axis=1))
+        steps = np.flatnonzero((seen[log.batches] & (log.batches != NOBODY)).any(axis=1))
         facts.append(f"{int(seen.sum())} forgotten records are in {len(steps)} of the batches")
         private["steps_with_forgotten_records"] = steps[:1000].tolist()
     if found.foreign is not None and (found.foreign & found.used).any():
         count = int((found.foreign & found.used).sum())
         facts.append(f"{count} records in the batches are no training records")
         private["foreign_records"] = np.flatnonzero(found.foreign & found.used)[:1000].tolist()
+    if found.sure and (found.missing or found.surplus):
+        facts.append(found.unlike)
     if log.moments[0].any():
         facts.append("the optimiser has a past before the first step")
     if _near(_flat_original(submission, log), log.weights[0]) and _knows(submission, found):
@@ -243,7 +258,7 @@ def _flat_original(submission: UnlearnedSubmission, log: TrainingLog) -> F64 | N
 
 def _knows(submission: UnlearnedSubmission, found: Logged) -> bool:
     """Whether the first weights answer known records of the log as nothing untrained does."""
-    rows = np.flatnonzero(found.known & ~found.forgotten)
+    rows = np.unique(found.places[found.known & ~found.forgotten])
     if not len(rows):
         return False
     records = found.records.take(rows)
@@ -309,11 +324,8 @@ def _replayed(submission: UnlearnedSubmission, found: Logged, seed: int) -> Chec
     if not chosen:
         reason = "no stretch between two checkpoints is short enough to replay"
         return judged(Outcome.INCONCLUSIVE, reason)
-    try:
-        with np.errstate(all="ignore"):
-            stretches = _stretches(submission, found, chosen, seed)
-    except Diverged as error:
-        return judged(Outcome.INCONCLUSIVE, f"the replay diverged: {error}")
+    with np.errstate(all="ignore"):
+        stretches = _stretches(submission, found, chosen, seed)
     off, gross = sum(s.off for s in stretches), sum(s.gross for s in stretches)
     told = (
         f"{len(stretches)} of {count} stretches between checkpoints were replayed; {off} end "
@@ -352,7 +364,7 @@ def _figures(
         "median_floor": float(np.median([s.floor for s in stretches])),
         "median_movement": float(np.median([s.moved for s in stretches])),
         "tolerance_of_the_way": slack / way if way else None,
-        "first_weights_from_seed": _drawn_from_seed(submission, log),
+        "first_weights_from_seed": drawn_from_seed(submission.unlearned, log),
     }
     return {
         "observed": max(s.share for s in stretches),
@@ -401,7 +413,8 @@ def _stretches(
 ) -> list[Stretch]:
     """Replay each stretch as it is, with rows in another order, and in float64.
 
-    The floor is how far these three end from each other.
+    The floor is how far these three end from each other; a stretch that diverges as it is, ends
+    nowhere near the log.
     """
     log = found.log
     plain, exact = found.trainer(submission), found.trainer(submission, exact=True)
@@ -410,18 +423,23 @@ def _stretches(
     for index in chosen:
         begin, end = int(log.steps[index]), int(log.steps[index + 1])
         start = State(log.weights[index], log.moments[index])
-        rows = [log.rows(step) for step in range(begin, end)]
+        rows = [found.rows(step) for step in range(begin, end)]
         others = [generator.permutation(part) for part in rows]
         ends = [
             _run(trainer, start, begin, batches)
             for trainer, batches in ((plain, rows), (plain, others), (exact, rows))
         ]
+        if ends[0] is None:
+            # the logged steps cannot be taken, and the log goes on to a checkpoint
+            stretches.append(Stretch(np.inf, np.inf, np.inf, 0.0, 0.0))
+            continue
         logged_end = _vectors(State(log.weights[index + 1], log.moments[index + 1]))
         distance = _distances(ends[0], logged_end)
-        floor = np.maximum(
-            np.maximum(_distances(ends[0], ends[1]), _distances(ends[0], ends[2])),
-            RESOLUTION * np.linalg.norm(ends[0], axis=1),
-        )
+        floor = RESOLUTION * np.linalg.norm(ends[0], axis=1)
+        for end_of in ends[1:]:
+            # where rounding alone makes a training diverge, it leads anywhere
+            apart = np.inf if end_of is None else _distances(ends[0], end_of)
+            floor = np.maximum(floor, apart)
         moved = _distances(ends[0], _vectors(start))
         figures = (distance[0], floor[0], moved[0])
         ratio, share = _most(distance, floor), _most(distance, moved)
@@ -435,10 +453,15 @@ def _most(distance: F64, of: F64) -> float:
     return float(quotient.max()) if np.isfinite(quotient).all() else float("inf")
 
 
-def _run(trainer: Trainer, start: State, done: int, batches: list[NDArray[np.int64]]) -> F64:
+def _run(trainer: Trainer, start: State, done: int, batches: list[NDArray[np.int64]]) -> F64 | None:
+    """Return where the steps lead; None where a loss or a weight is no number."""
     trainer.load(start, done)
-    trainer.run(batches)
-    return _vectors(trainer.state())
+    try:
+        trainer.run(batches)
+    except Diverged:
+        return None
+    end = _vectors(trainer.state())
+    return None if np.isnan(end).any() else end
 
 
 def _vectors(state: State) -> F64:
@@ -448,11 +471,6 @@ def _vectors(state: State) -> F64:
 
 def _distances(a: F64, b: F64) -> F64:
     return np.asarray(np.linalg.norm(a - b, axis=1), dtype=np.float64)
-
-
-def _drawn_from_seed(submission: UnlearnedSubmission, log: TrainingLog) -> bool:
-    drawn = first_weights(submission.unlearned, log).astype(np.float64)
-    return bool(np.abs(drawn - log.weights[0]).max() <= SAME * np.abs(drawn).max())
 
 
 BEHAVIOUR = Behaviour(

@@ -4,7 +4,8 @@ Such a log replays, and no forgotten record is in it. What may give it away are 
 honest batch is drawn by chance from the records that its epoch has not yet used, so that the cosine
 of its gradient with the forgotten records' ranks anywhere among those of other batches drawn from
 the same records. Who could choose the seed after looking at what it gives has left no trace: only
-an order that the auditor gave beforehand rules that out.
+a seed that the auditor gave beforehand rules that out. It draws first weights and batches over all
+retained records in an order of their content, so that only the recipe is left to choose.
 """
 
 from __future__ import annotations
@@ -23,8 +24,16 @@ from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.forge_network import deliver, joined, trainable
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
-from auditkit.threats.logged_training import OF_A_PATCH, Logged, fits, logged
-from auditkit.unlearning.replay import State, Trainer, digest_order, log_of
+from auditkit.threats.logged_training import (
+    OF_A_PATCH,
+    Logged,
+    as_planned,
+    drawn_from_seed,
+    fits,
+    logged,
+    unlooked,
+)
+from auditkit.unlearning.replay import State, Trainer, content_order, log_of
 from auditkit.unlearning.trainable import Diverged
 from auditkit.unlearning.training import fresh, largest_of, one_thread
 from auditkit.unlearning.training_log import NOBODY, TrainingLog, batch_table, digest_table
@@ -43,7 +52,9 @@ GUIDED = 0.5
 """Share of guided steps that `p_support` refutes."""
 STEPS, PASSES = 20_000, 4_000_000  # most steps and records that are replayed
 
-judged = Judgement("guided-retraining", "The batches were not chosen to imitate what was forgotten")
+judged = Judgement(
+    "guided-retraining", "Nothing but the recipe could be chosen to imitate what was forgotten"
+)
 
 
 def simulate(
@@ -111,12 +122,15 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     """Look at the order of the records, then at how well batches imitate the forgotten ones."""
     found = logged(submission, evidence)
     if isinstance(found, str):
-        return replace(judged.not_run(found), required=False)
+        return unlooked(judged, evidence, found)
     if not fits(submission, found.log):
         reason = "the log is of a network of another size: see threats.forged-log"
         return judged(Outcome.INCONCLUSIVE, reason)
     if evidence.order_seed is not None:
-        return _ordered(found.log, evidence.order_seed)
+        return _ordered(submission, found, evidence.order_seed)
+    if not as_planned(found.log):
+        reason = "the batches are not as many, or not as large, as the recipe has them: see "
+        return judged(Outcome.INCONCLUSIVE, reason + "threats.forged-log")
     uneven = _uneven(found.log)
     if uneven:
         return judged(
@@ -126,46 +140,70 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
             observed=uneven,
             threshold=0,
         )
-    if not found.complete:
-        unknown = int((found.used & ~found.known).sum())
-        reason = f"{unknown} of the log's records are not among the auditor's: give all retained"
-        return judged(Outcome.INCONCLUSIVE, reason)
+    if found.sure and (found.missing or found.surplus):
+        return _chosen_records(found)
+    if found.unclear is not None:
+        return judged(Outcome.INCONCLUSIVE, found.unclear)
     return _ranked(submission, found, seed)
 
 
-def _ordered(log: TrainingLog, order_seed: int) -> CheckResult:
-    """Compare the batches with those that the auditor's seed gives."""
-    order = digest_order(log.records)
-    sizes = log.recipe.epochs * -(-len(order) // log.recipe.batch_size)
-    wrong = abs(len(log.batches) - sizes)
-    if not wrong:
+def _ordered(submission: UnlearnedSubmission, found: Logged, order_seed: int) -> CheckResult:
+    """Compare records, first weights and batches with those that the auditor's seed gives."""
+    log = found.log
+    if found.asked.owners_word:
+        reason = (
+            "which records were to stay is the owner's word: give what was requested (--forget)"
+        )
+        return judged(Outcome.INCONCLUSIVE, reason)
+    if found.missing or found.surplus:
+        return _chosen_records(found) if found.sure else judged(Outcome.INCONCLUSIVE, found.unlike)
+    if len(log.records) != len(found.retained):
+        reason = found.unclear or "the log lists requested records of which there are copies"
+        return judged(Outcome.INCONCLUSIVE, reason)
+    wrong = len(log.batches)
+    if as_planned(log):
+        order = found.retained[content_order(found.records.take(found.retained))]
         wanted = batch_table(len(order), log.recipe, order_seed)
-        named = np.where(wanted == NOBODY, NOBODY, order[wanted])
-        if named.shape == log.batches.shape:
-            # records of the same content have the same digest and may stand for each other
-            same = log.records[named] == log.records[log.batches]
-            alike = same.all(axis=2) & ((named == NOBODY) == (log.batches == NOBODY))
-            wrong = int((~alike.all(axis=1)).sum())
-        else:
-            wrong = len(named)
+        # records of the same content have the same place and may stand for each other
+        alike = (order[wanted] == found.places[log.batches]) | (wanted == NOBODY)
+        wrong = int((~alike.all(axis=1)).sum())
     figures: dict[str, Any] = {"observed": wrong, "threshold": 0, "n": len(log.batches)}
     if wrong:
         told = f"{wrong} of {len(log.batches)} batches are not those of the auditor's seed"
         return judged(Outcome.FAIL, told, **figures)
-    told = "every batch is the one that the auditor's seed gives: nothing was left to choose"
+    if log.steps[0] != 0:
+        reason = "the first checkpoint is missing: see threats.forged-log"
+        return judged(Outcome.INCONCLUSIVE, reason, **figures)
+    stated = replace(log, seed=order_seed)
+    if not drawn_from_seed(submission.unlearned, stated) or log.moments[0].any():
+        told = "training does not start from the first weights that the auditor's seed draws"
+        return judged(Outcome.FAIL, told, **figures)
+    if log.largest != largest_of(found.records.take(found.retained)):
+        told = "the stated scale of the records is not that of the retained ones"
+        return judged(Outcome.FAIL, told, **figures)
+    told = (
+        "the records are all the retained ones, every batch and the first weights are those that "
+        "the auditor's seed gives: only the recipe was the owner's to choose, and after how many "
+        "trials, unless it was fixed beforehand as well"
+    )
     return judged(Outcome.PASS, told, **figures)
 
 
+def _chosen_records(found: Logged) -> CheckResult:
+    """Return that the log's list of records is not that of the retained ones."""
+    return judged(
+        Outcome.FAIL,
+        f"{found.unlike}: the records were chosen{found.asked.caveat}",
+        observed=found.missing + found.surplus,
+        threshold=0,
+    )
+
+
 def _uneven(log: TrainingLog) -> int:
-    """Return in how many epochs some record is not used exactly once."""
-    epochs, count = log.recipe.epochs, len(log.records)
-    each = -(-len(log.batches) // epochs)
-    uneven = 0
-    for begin in range(0, len(log.batches), each):
-        rows = log.batches[begin : begin + each]
-        used = np.bincount(rows[rows != NOBODY], minlength=count)
-        uneven += bool((used != 1).any())
-    return uneven
+    """Return in how many epochs some record is not used exactly once, of a log as planned."""
+    count = len(log.records)
+    used = np.sort(log.batches.reshape(log.recipe.epochs, -1), axis=1)[:, -count:]
+    return int((used != np.arange(count)).any(axis=1).sum())
 
 
 def _ranked(submission: UnlearnedSubmission, found: Logged, seed: int) -> CheckResult:
@@ -238,12 +276,13 @@ def _ranks(
         if step in starts:
             index = starts[step]
             trainer.load(State(log.weights[index], log.moments[index]), step)
-        rows = log.rows(step)
+        rows = found.rows(step)
         if step in wanted:
             rest = log.batches[step : (step // each + 1) * each]
             left = rest[rest != NOBODY].astype(np.int64)
             others = [generator.permutation(left)[: len(rows)] for _ in range(OTHERS)]
-            cosines = _cosines(trainer, found.forget_rows, [rows, *others])
+            batches = [rows, *(found.places[other] for other in others)]
+            cosines = _cosines(trainer, found.forget_rows, batches)
             if not np.isfinite(cosines).all():
                 raise Diverged("a gradient is not finite")
             below = int((cosines[1:] < cosines[0]).sum())
@@ -288,6 +327,6 @@ BEHAVIOUR = Behaviour(
     detect_model,
     model_variants=MODEL_VARIANTS,
     strength="the share of the steps whose batch is the best of 4",
-    hiding="choosing among whole trainings and not among batches; an order that the auditor "
-    "gave before training rules that out",
+    hiding="choosing among whole trainings and not among batches; where the auditor gave a seed "
+    "before training and has all records, among recipes, unless the recipe was fixed as well",
 )

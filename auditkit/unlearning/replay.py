@@ -133,13 +133,13 @@ def train_with_log(
     """Return what `train_from_scratch` returns, and its log.
 
     `every`: steps from one checkpoint to the next; `key`: the submission's record key. With
-    `order_seed`, the auditor's, the records are first put in the order of their keyed digests and
-    the batches drawn by that seed, so that the owner has no choice left. Diverged when a loss
-    becomes nan.
+    `order_seed`, the auditor's, the records are first put in `content_order`, and that seed draws
+    the first weights and the batches in place of `seed`: of given records and a given recipe the
+    owner has no choice left. Diverged when a loss becomes nan.
     """
     if order_seed is not None:
-        records = records.take(digest_order(digest_table(records, key)))
-    table = batch_table(len(records), recipe, seed if order_seed is None else order_seed)
+        records, seed = records.take(content_order(records)), order_seed
+    table = batch_table(len(records), recipe, seed)
     start = fresh(network, seed, largest=largest_of(records))
     return log_of(
         network, records, digest_table(records, key), table, recipe, seed, start,
@@ -147,8 +147,9 @@ def train_with_log(
     )  # fmt: skip
 
 
-def digest_order(table: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the rows of a table of digests in ascending order."""
+def content_order(records: Records) -> NDArray[np.int64]:
+    """Return the rows of records by a hash of their content alone, which has no key to choose."""
+    table = digest_table(records, b"")
     return np.asarray(np.lexsort(table.T[::-1]), dtype=np.int64)
 
 

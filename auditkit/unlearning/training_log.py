@@ -152,6 +152,9 @@ def _shapes(tensors: Tensors, recipe: Recipe, network: Network, what: str) -> No
         refuse(what, "tensors with a row a record, step or checkpoint", "others", _REMEDY)
     count, checkpoints = len(tensors["records"]), len(tensors["steps"])
     steps, widest = tensors["batches"].shape
+    if widest > recipe.batch_size:
+        expected = f"batches of at most {min(recipe.batch_size, limits.RECORDS)} records, as stated"
+        refuse(what, expected, f"{widest}", _REMEDY)
     parameters = len(weights_of(network))
     wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
         "records": (np.uint8, (count, DIGEST_BYTES)),
@@ -170,7 +173,7 @@ def _shapes(tensors: Tensors, recipe: Recipe, network: Network, what: str) -> No
         ("steps", steps, limits.TRAINING_STEPS),
         ("checkpoints", checkpoints, limits.CHECKPOINTS),
         ("records", count, limits.RECORDS),
-        ("records a batch", widest, limits.RECORDS),
+        ("records a batch", widest, limits.BATCH_RECORDS),
     ):
         if not 1 <= size <= most:
             refuse(what, f"1 to {most} {name}", f"{size}", _REMEDY)

@@ -12,11 +12,12 @@ from scipy.stats import binomtest, fisher_exact
 
 from auditkit.certificate.make import make_submission
 from auditkit.certificate.submission import read_submission
+from auditkit.network.evaluate import logits
 from auditkit.patch.settings import resolve_settings
 from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats import canary_only
 from auditkit.threats.canary_only import MODEL_VARIANTS, Reactions, detect_model
-from auditkit.threats.evidence import Evidence, requested, without_canaries
+from auditkit.threats.evidence import Evidence, are_in, requested, without_canaries
 from auditkit.threats.forge_network import deliver, joined
 from auditkit.threats.interface import Owner
 from auditkit.threats.registry import run_on
@@ -109,9 +110,28 @@ def test_only_what_was_requested_is_asked_about() -> None:
     placed = evidence.canaries.placed(Role.ANNOUNCED)
     request = joined(evidence.forget.take(range(60)), placed)
     found = judged(owner, evidence, forget=request)
-    assert found.outcome is Outcome.NOT_RUN and "no unannounced canary" in found.reason
+    assert found.outcome is Outcome.INCONCLUSIVE and "no unannounced canary" in found.reason
+    assert found.required and "owner's list" not in found.reason
     found = judged(owner, evidence, canaries=None)
     assert found.outcome is Outcome.NOT_RUN and not found.required
+
+
+def test_canaries_that_the_owners_list_leaves_out_are_counted() -> None:
+    owner, evidence = trained_owner(canaries=COUNT)
+    submission: Any = owner.submission
+    assert evidence.canaries is not None
+    hidden = evidence.canaries.placed(Role.UNANNOUNCED)
+    listed = submission.forget.take(~are_in(submission.forget, hidden))
+    cases = (
+        (listed, "20 of 40 canaries"),
+        (joined(listed, hidden.take(range(90))), "5 of 40 canaries"),
+        (None, "withheld"),
+    )
+    for theirs, words in cases:
+        made = replace(owner, submission=replace(submission, forget=theirs))
+        found = judged(made, evidence, forget=None)
+        assert found.outcome is Outcome.INCONCLUSIVE and found.required
+        assert words in found.reason, found.reason
 
 
 def test_an_answer_that_is_no_number_decides_nothing(tmp_path: Path) -> None:
@@ -149,6 +169,44 @@ def test_of_patches_the_records_themselves_are_asked(spec: str, tmp_path: Path) 
     made: Any = cheat.submission
     found = canary_only.detect(made, evidence, seed=0)
     assert found.outcome is Outcome.FAIL and found.severity is Severity.FAILURE, found.reason
+
+
+def test_canaries_that_the_original_did_not_learn_are_not_removed(tmp_path: Path) -> None:
+    owner, evidence = patched("redirect", tmp_path, "redirected")
+    submission: Any = owner.submission
+    canaries = evidence.canaries
+    assert canaries is not None
+    records = canaries.records
+    answers = logits(submission.network, records.x.reshape(len(records), 64)).argmax(axis=1)
+    wrong = (answers + 1) % 10
+    for learned in (0, 3):
+        kept = np.isin(canaries.canary, canaries.of(Role.UNANNOUNCED)[:learned])
+        unlearned = replace(records, y=np.where(kept, answers, wrong))
+        placed = replace(canaries, records=unlearned)
+        request = placed.placed(Role.ANNOUNCED, Role.UNANNOUNCED)
+        found = canary_only.detect(submission, replace(evidence, canaries=placed, forget=request),
+                                   seed=0)  # fmt: skip
+        assert found.outcome is Outcome.INCONCLUSIVE, found.reason
+        assert found.n == found.evidence["unannounced_canaries"] == learned
+        assert found.evidence["p_refute"] == 1
+
+
+def test_an_answer_that_is_no_number_is_not_as_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner, evidence = patched("redirect", tmp_path, "redirected")
+    submission: Any = owner.submission
+    assert evidence.canaries is not None
+    usual = canary_only.observe
+
+    def broken(*given: Any) -> Any:
+        seen = usual(*given)
+        return replace(seen, after=np.full_like(seen.after, np.nan))
+
+    monkeypatch.setattr(canary_only, "observe", broken)
+    left = canary_only._left(submission, evidence.canaries)
+    hits, n = left.count(Role.UNANNOUNCED)
+    assert hits == n > 0
 
 
 def test_a_patch_sold_as_erasure_leaves_canaries(tmp_path: Path) -> None:

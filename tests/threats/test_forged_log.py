@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from auditkit.network.graph import Dense
-from auditkit.results import CheckResult, Outcome
+from auditkit.results import CheckResult, Outcome, dump_json
 from auditkit.threats import forged_log
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.forge_network import deliver
@@ -143,6 +143,18 @@ def test_what_is_certain(tmp_path: Path) -> None:
         "steps are logged": other(log, recipe=replace(log.recipe, epochs=21)),
         "no training records": other(log, records=foreign),
         "has a past": other(log, moments=moments),
+        "checkpoints are no numbers": other(
+            log, weights=np.where(np.arange(len(log.weights))[:, None] == 5, np.nan, log.weights)
+        ),
+        "other sizes than the recipe": other(
+            log,
+            batches=np.where(
+                (np.arange(log.batches.shape[1]) == 63)
+                & (np.arange(len(log.batches))[:, None] == 0),
+                -1,
+                log.batches,
+            ),
+        ),
         "another size": other(log, weights=log.weights[:, :-1], moments=log.moments[..., :-1]),
     }
     for words, forged in cases.items():
@@ -247,6 +259,19 @@ def test_hostile_numbers_end_in_a_result() -> None:
         assert found.outcome in (Outcome.FAIL, Outcome.INCONCLUSIVE)
     fast = other(log, recipe=replace(log.recipe, learning_rate=1e30))
     assert judged(replace(owner, training=fast), evidence).outcome is not Outcome.PASS
+
+
+def test_a_checkpoint_from_which_nothing_leads_on_hides_no_forgery() -> None:
+    """One stretch that cannot be replayed is one that is made up, and takes no other along."""
+    owner, evidence = trained_owner("sgd")
+    log = owner.training
+    assert log is not None
+    weights = log.weights.copy()
+    weights[5] *= np.float32(1e38) / np.abs(weights[5]).max()
+    found = judged(replace(owner, training=other(log, weights=weights)), evidence)
+    assert found.outcome is Outcome.FAIL, found.reason
+    assert found.private["stretches_beyond_rounding"] == [4, 5]
+    dump_json(found.to_json())
 
 
 def test_the_same_inputs_give_the_same_result() -> None:

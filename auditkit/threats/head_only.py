@@ -63,6 +63,7 @@ FITTED = 2 / 3  # of the records that nobody asked to forget; the others are hel
 LEAST_DIRECTION = 1e-12  # of the strongest direction of features; weaker ones are rounding
 PER_FEATURE = 2  # records that a map is fitted on, for each of its features, at least
 RESAMPLES = 2000
+LEAST_RESAMPLED = 20  # records: resamples of a handful hardly differ, and are no distribution
 AS_REFERENCES = 0.5
 """Of what the features of retrained networks miss: less is features that hold more than theirs."""
 
@@ -492,8 +493,10 @@ def _holds_more(mine: F64, theirs: F64, seed: int) -> float:
     """Return a p-value that a head misses less than half of what one on a reference misses.
 
     Paired bootstrap over records (Efron & Tibshirani 1993): the share of resamples in which it does
-    so, one resample counted in its favour.
+    so, one resample counted in its favour. 1 of a few records, which a bootstrap says nothing of.
     """
+    if len(mine) < LEAST_RESAMPLED:
+        return 1.0
     rows = np.random.default_rng([seed, 8, 9]).integers(len(mine), size=(RESAMPLES, len(mine)))
     with np.errstate(all="ignore"):
         ratio = mine[rows].mean(axis=1) / theirs[rows].mean(axis=1)

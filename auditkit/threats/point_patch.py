@@ -25,7 +25,7 @@ from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
 from auditkit.threats.assertion import ERASED, REDIRECTED, about_erasure
-from auditkit.threats.decide import REFUTE, SUPPORT
+from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.memory import flat, squared
@@ -50,6 +50,7 @@ LOOKED_AT = 100  # records
 VANISHED = 0.02  # of the change at the record: what rounding and coincidence leave
 FADED = 0.1  # of the change at the record: by far less than a change of weights fades
 MOSTLY = 0.5  # of the records at which something changed
+LEAST = 8  # of these: that a change ends at one of a few may be how that one lies
 TOLERATED = 0.1  # of the records: with fewer the behaviour is refuted
 ELSEWHERE = 1e12  # added to a squared distance: another label counts after every neighbour
 ROUNDING = 1e-4  # of an output: what float32 adds to a stated margin
@@ -233,14 +234,14 @@ def _judge(submission: Submission, evidence: Evidence, asked: Requested, seed: i
         return judged(Outcome.INCONCLUSIVE, reason, **figures)
     if faded >= MOSTLY * n:
         figures["private"] = _witness(submission, mine, balls, ways, unseen, seed)
-    if gone >= MOSTLY * n:
+    if n >= LEAST and gone >= MOSTLY * n:
         return judged(Outcome.FAIL, told, **figures)
     p_support = float(binom.cdf(faded, n, TOLERATED))
     figures["evidence"]["p_support"] = p_support
     if unseen is not None and faded >= MOSTLY * n:
         hits, total = _elsewhere(submission, unseen, seed)
         p = permutation_tails(faded, n, hits, total)[0]
-        figures["evidence"]["p_refute"] = p
+        figures["evidence"][P_REFUTE] = p
         told += f"; around unseen records at {hits} of {total} (p = {p:.2g})"
         outcome = Outcome.FAIL if p <= REFUTE else Outcome.INCONCLUSIVE
         return judged(outcome, told, **figures)

@@ -104,6 +104,12 @@ def test_the_retrained_pass_with_references_alone(
     assert check.outcome is Outcome.INCONCLUSIVE, "moved a little is not forgotten"
 
 
+def test_a_single_record_supports_nothing(case: Trained, honest: UnlearnedSubmission) -> None:
+    assert _holds_more(np.array([9.0]), np.array([1.0]), 0) == 1.0, "all resamples are the same"
+    known = replace(case.evidence(references=2), forget=case.forget.take([0]))
+    assert detect_model(honest, known, seed=0).outcome is Outcome.INCONCLUSIVE
+
+
 def test_of_a_patch_it_is_a_limitation_or_a_lie(make: Make, digits: Digits) -> None:
     honest = make("redirect")
     known = Evidence(honest.forget, digits.retain, digits.holdout)

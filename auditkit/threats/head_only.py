@@ -23,7 +23,7 @@ from auditkit.network.graph import Convolution, Dense, Network, Node
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, asserted, under
+from auditkit.threats.assertion import ERASED, as_stated, asserted, under
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.evidence import others as others_of
@@ -109,7 +109,7 @@ def simulate_model(
             units = network.shapes[first + 1][0]
             scale = np.exp(generator.uniform(np.log(SCALES[0]), np.log(SCALES[1]), units))
             network = with_units(network, first, second, generator.permutation(units), scale)
-    return deliver(honest, out, network)
+    return deliver(honest, out, network, method="retrain")
 
 
 def _noisy(network: Network, head: int, size: float, generator: np.random.Generator) -> Network:
@@ -256,7 +256,8 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         )
     if found.moved <= UNMOVED:
         told += ": only the head was changed, and all that the features held is still there"
-        return under(asserted(submission, evidence), judged(Outcome.FAIL, told, **figures))
+        check = as_stated(submission, judged(Outcome.FAIL, told, **figures))
+        return under(asserted(submission, evidence), check)
     return _against_references(submission, evidence, records, found, told, figures, seed)
 
 

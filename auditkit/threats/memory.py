@@ -22,6 +22,7 @@ from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
+from auditkit.threats.assertion import EXACT
 from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import Evidence, Requested, others
 from auditkit.threats.interface import Judgement
@@ -31,7 +32,6 @@ from auditkit.threats.subsets import tail
 F64 = NDArray[np.float64]
 
 HARDER = "requested records are not as hard as unseen ones of their labels"
-EXACT = ("retrain", "sisa")  # methods whose network never saw the forgotten records
 MOSTLY = 0.5  # of what was known: with more left it is not part of the request but none of it
 COMPARED = 2000  # unseen records at most; more make it slower and hardly any sharper
 CONFIDENT = 4.0  # φ at which a record weighs half: p_y = 98 %, and being trained on adds little

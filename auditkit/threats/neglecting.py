@@ -163,6 +163,9 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     if asked is None:
         return judged.not_run(WITHHELD)
     seen = observe(submission, asked.records)
+    if not seen.readable.all():
+        reason = f"{int((~seen.readable).sum())} records are answered with nan or infinity"
+        return judged(Outcome.INCONCLUSIVE, reason)
     changed = seen.met & (seen.effect > NEGLIGIBLE) & seen.measurable
     count, n = int(changed.sum()), int(seen.measurable.sum())
     acting = nearness(submission, asked.records.x) < 1

@@ -23,7 +23,7 @@ from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
-from auditkit.threats.assertion import ERASED, about_erasure
+from auditkit.threats.assertion import ERASED, about_erasure, as_stated
 from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
@@ -132,7 +132,7 @@ def simulate_model(
         else:
             away = torch.nn.functional.cross_entropy(answers, wrong[rows])
         step(optimizer, away + held)
-    return forge_network.deliver(honest, out, model.network())
+    return forge_network.deliver(honest, out, model.network(), method="retrain")
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,11 +154,12 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
-    """Judge an unlearned network, whatever its method: no honest one has the goal of being worse.
+    """Judge an unlearned network; one that starts from the original may go too far, and says so.
 
     Of a class that is gone, answers are as bad as they can be, and how bad is no sign.
     """
-    return about_erasure(submission, evidence, _detect(submission, evidence, seed))
+    check = as_stated(submission, _detect(submission, evidence, seed))
+    return about_erasure(submission, evidence, check)
 
 
 def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResult:

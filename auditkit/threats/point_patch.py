@@ -24,7 +24,7 @@ from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
-from auditkit.threats.assertion import ERASED, REDIRECTED, about_erasure
+from auditkit.threats.assertion import ERASED, REDIRECTED, about_erasure, as_stated
 from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
@@ -196,7 +196,8 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     asked = requested(submission, evidence)
     if asked is None:
         return judged.not_run(WITHHELD)
-    return about_erasure(submission, evidence, _judge(submission, evidence, asked, seed))
+    check = as_stated(submission, _judge(submission, evidence, asked, seed))
+    return about_erasure(submission, evidence, check)
 
 
 def _judge(submission: Submission, evidence: Evidence, asked: Requested, seed: int) -> CheckResult:
@@ -274,7 +275,7 @@ def _broken(submission: PatchSubmission, asked: Requested, seed: int) -> CheckRe
     inside = (there.reshape(len(mine), COPIES, -1) == own[:, None]).all(axis=2)
     opened = fully_open(submission, x.reshape(-1, *mine.x.shape[1:]))
     opened = opened.reshape(len(mine), COPIES, -1) & fully_open(submission, mine.x)[:, None]
-    inside &= opened.any(axis=2)
+    inside &= opened.any(axis=2) & np.isfinite(after).all(axis=2)  # nan is judged after
     if certificate.settings.spec is Spec.REDIRECT:
         wrong = inside & (after.argmax(axis=2) == mine.y[:, None])
     else:

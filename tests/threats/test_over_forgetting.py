@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import Submission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity
+from auditkit.threats.assertion import EXACT
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Owner
 from auditkit.threats.numbers import permutation_tails
@@ -24,9 +27,10 @@ from auditkit.threats.over_forgetting import (
     _mostly,
     _variance,
 )
-from auditkit.threats.registry import run_on
+from auditkit.threats.registry import chosen, run_on
+from auditkit.unlearning.registry import METHODS
 from tests.threats.conftest import Digits, Make
-from tests.threats.networks import case
+from tests.threats.networks import RECIPE, case
 
 Gather = Callable[[Submission], Evidence]
 
@@ -205,3 +209,35 @@ def _everything_at(honest: Submission, digits: Digits) -> Submission:
             return answers
 
     return Wrecked()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("method", "severity"),
+    [
+        ("retrain", Severity.FAILURE),
+        ("sisa", Severity.FAILURE),
+        ("own-invention", Severity.FAILURE),
+        *((name, Severity.LIMITATION) for name in METHODS if name not in EXACT),
+    ],
+)
+@pytest.mark.parametrize("name", ["head-only", "point-patch", "over-forgetting"])
+def test_what_a_stated_method_leaves_is_a_limitation(
+    name: str, method: str, severity: Severity, tmp_path: Path
+) -> None:
+    cheat = cheats(name)
+    said = replace(cheat.claim, method=replace(cheat.claim.method, name=method))
+    [check] = run_on(replace(cheat, claim=said), case(wrong=0.0).evidence(), [name], 0)
+    assert check.outcome is Outcome.FAIL and check.severity is severity
+    assert check.required is (severity is Severity.FAILURE)
+
+
+@cache
+def cheats(name: str) -> UnlearnedSubmission:
+    """Return who cheats so, having stated an approximate method: the simulation says `retrain`."""
+    given = case(wrong=0.0)
+    out = Path(mkdtemp())
+    owner = Owner(given.submit(out / "h", method="scrub"), given.retain, given.unseen, RECIPE)
+    [behaviour] = chosen([name])
+    made = behaviour.simulate(owner, out / "c", seed=4).submission
+    assert isinstance(made, UnlearnedSubmission) and made.claim.method.name == "retrain"
+    return made

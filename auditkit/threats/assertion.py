@@ -2,18 +2,23 @@
 
 Dishonest means contradicting one's own assertion. A patch sold as redirection leaves the original
 network in place and says so: what follows from that is a limitation. Sold as erasure it is a lie.
+So it is of a method that starts from the original network: what that leaves is no accusation of who
+states it (docs/adr/0012).
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import Submission, UnlearnedSubmission
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.threats.evidence import Evidence
+from auditkit.unlearning.registry import METHODS
 
 REDIRECTED = "redirected"
 ERASED = "erased"
+
+EXACT = ("retrain", "sisa")  # methods whose network never saw the forgotten records
 
 
 def asserted(submission: Submission, evidence: Evidence) -> str:
@@ -36,3 +41,17 @@ def about_erasure(submission: Submission, evidence: Evidence, check: CheckResult
     assertion = asserted(submission, evidence)
     check = under(assertion, check)
     return check.optional() if assertion == REDIRECTED else check
+
+
+def as_stated(submission: UnlearnedSubmission, check: CheckResult) -> CheckResult:
+    """Return a finding that the stated method may leave by its nature as a limitation.
+
+    A known method that is not exact starts from the network that saw the records. Dishonest is to
+    state a retraining, or something that nobody knows, and to deliver this.
+    """
+    name = submission.claim.method.name
+    if check.outcome is not Outcome.FAIL or name in EXACT or name not in METHODS:
+        return check
+    reason = f"{check.reason}; the stated method, {name}, starts from the network that saw the "
+    reason += "records, and may leave this of itself: a limitation of the method"
+    return replace(check, reason=reason, severity=Severity.LIMITATION, required=False)

@@ -90,12 +90,16 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     asked = requested(submission, evidence)
     if asked is None:
         return judged.not_run(WITHHELD)
+    groups = others_of(evidence, asked)
+    sets = (asked.records, *groups.values())
+    if not all(np.isfinite(submission.delivered(r.x)).all() for r in sets):
+        return judged(Outcome.INCONCLUSIVE, "records are answered with nan or infinity")
     acting, what = _acting(submission, asked.records)
     owed = fully_open(submission, asked.records.x)
     stray = int((~owed.any(axis=0)).sum())
     unserved = 0 if acts_everywhere(submission) else int((~owed.any(axis=1) & ~acting).sum())
     n, hits = len(asked), int(acting.sum())
-    decoys = list(others_of(evidence, asked).values())
+    decoys = list(groups.values())
     rest = np.concatenate(
         [_acting(submission, _comparable(submission, d))[0] for d in decoys] or [acting[:0]]
     )

@@ -24,10 +24,10 @@ from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.patch.patched import patched_network
 from auditkit.records import Records
-from auditkit.results import CheckResult, Outcome, Severity
+from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, asserted, under
-from auditkit.threats.decide import decide
+from auditkit.threats.assertion import ERASED, as_stated, asserted, under
+from auditkit.threats.decide import SUPPORT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.forge_network import deliver, forgotten
@@ -52,9 +52,6 @@ Times = NDArray[np.int64]
 VARIANTS = ("sold-as-erasure",)
 MODEL_VARIANTS = ("small-step", "low-bits")
 
-RETRAINED = ("retrain", "sisa")
-"""Stated methods under which nothing may come back: the network never saw the records. Of any other
-method it is true that it starts from the network that did, and its page says so."""
 STEPS, RATE = 30, 0.01  # of relearning; each step changes a weight by so much of its layer's size
 EARLY = 8  # steps
 UNLIKE = 0.05  # level at which a network is too unlike honest ones for what is slow to be a pass
@@ -127,7 +124,7 @@ def simulate_model(
     right = float((model.logits(forget.x).argmax(axis=1) == forget.y).mean())
     if 1.0 - right < strength / 2:
         raise ValueError(f"{right:.0%} of the records keep their label")
-    return deliver(honest, out, model.network())
+    return deliver(honest, out, model.network(), method="retrain")
 
 
 def _cells(model: Trainable, bits: int) -> list[tuple[Tensor, Tensor]]:
@@ -170,6 +167,8 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     with np.errstate(all="ignore"):
         before = logits(submission.network, x.astype(submission.network.dtype)).astype(np.float64)
         after = submission.delivered(x)
+        if not (np.isfinite(before).all() and np.isfinite(after).all()):
+            return judged(Outcome.INCONCLUSIVE, "records are answered with nan or infinity")
         acts = np.abs(after - before).max(axis=1) > 0
         back: dict[str, Bits] = {}
         for name, change in disturbances(seed).items():
@@ -178,6 +177,8 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
             except ValueError:
                 continue
             there = patched_network(network, submission.patch).logits(x.astype(network.dtype))
+            if not np.isfinite(there).all():
+                continue
             to_before = np.abs(there.astype(np.float64) - before).max(axis=1)
             back[name] = acts & (to_before < np.abs(there - after).max(axis=1))
     n = int(acts.sum())
@@ -197,7 +198,11 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     told += f"the original's answer again: gates are bound to exact weights{asked.caveat}"
     if counts[worst]:
         return under(asserted(submission, evidence), judged(Outcome.FAIL, told, **figures))
-    return judged(Outcome.PASS, told, **figures)
+    # of a few records that none returned is no sign that none would
+    p_support = float(binom.cdf(0, n, COMES_BACK))
+    figures["evidence"]["p_support"] = p_support
+    outcome = Outcome.PASS if p_support <= SUPPORT else Outcome.INCONCLUSIVE
+    return judged(outcome, f"{told} (p = {p_support:.2g})", **figures)
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -310,35 +315,8 @@ def _judged(
     p_refute = min([1.0, *(2 * len(ps) * min(ps) for ps in (disturbed, relearned) if ps)])
     check = decide(judged, told, p_refute=p_refute, p_support=p_support, **figures)
     if check.outcome is Outcome.FAIL:
-        check = under(asserted(submission, evidence), _as_stated(submission, check))
+        check = under(asserted(submission, evidence), as_stated(submission, check))
     return check
-
-
-def _as_stated(submission: UnlearnedSubmission, check: CheckResult) -> CheckResult:
-    """Return the finding as a limitation where the stated method never promised more.
-
-    Such a method starts from the network that saw the records; that traces stay is what its page
-    says. Dishonest is to state a retraining and to deliver this.
-    """
-    name = submission.claim.method.name
-    if name in RETRAINED or name not in _STARTING_FROM_THE_ORIGINAL:
-        return check
-    reason = f"{check.reason}; the stated method, {name}, starts from the network that saw the "
-    reason += "records, and what it suppresses can come back: a limitation of it"
-    return replace(check, reason=reason, severity=Severity.LIMITATION, required=False)
-
-
-_STARTING_FROM_THE_ORIGINAL = (
-    "distribution-matching",
-    "unsir",
-    "certified-newton",
-    "forgetting-networks",
-    "gradient-ascent",
-    "random-labels",
-    "scrub",
-    "bad-teacher",
-    "amnesiac",
-)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,13 +23,14 @@ from auditkit.network.graph import Convolution, Dense, Network, Node
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, asserted, under
+from auditkit.threats.assertion import ERASED, as_stated, asserted, under
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.forge_network import deliver, forgotten
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.layers import (
+    bent,
     change_by_layer,
     heads,
     hidden_pairs,
@@ -62,6 +63,7 @@ FITTED = 2 / 3  # of the records that nobody asked to forget; the others are hel
 LEAST_DIRECTION = 1e-12  # of the strongest direction of features; weaker ones are rounding
 PER_FEATURE = 2  # records that a map is fitted on, for each of its features, at least
 RESAMPLES = 2000
+LEAST_RESAMPLED = 20  # records: resamples of a handful hardly differ, and are no distribution
 AS_REFERENCES = 0.5
 """Of what the features of retrained networks miss: less is features that hold more than theirs."""
 
@@ -107,7 +109,7 @@ def simulate_model(
             units = network.shapes[first + 1][0]
             scale = np.exp(generator.uniform(np.log(SCALES[0]), np.log(SCALES[1]), units))
             network = with_units(network, first, second, generator.permutation(units), scale)
-    return deliver(honest, out, network)
+    return deliver(honest, out, network, method="retrain")
 
 
 def _noisy(network: Network, head: int, size: float, generator: np.random.Generator) -> Network:
@@ -217,6 +219,14 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     if not heads(original):
         reason = "the original has no dense layer that reads learned features: there is no head"
         return judged(Outcome.INCONCLUSIVE, reason)
+    after = bent(original)
+    if not any(after[original.nodes[head].inputs[0]] for head in heads(original)):
+        reason = "what the head reads is affine in the input: there are no features to conceal"
+        return judged(Outcome.INCONCLUSIVE, reason)
+    if _of_the_input(original, records):
+        reason = "at these records a linear map of the inputs explains what the head reads: any "
+        reason += "network holds such features"
+        return judged(Outcome.INCONCLUSIVE, reason)
     found = _compared(original, delivered, records)
     if found is None:
         reason = "the features of the delivered network are nan or infinite, or it has none that "
@@ -246,7 +256,8 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         )
     if found.moved <= UNMOVED:
         told += ": only the head was changed, and all that the features held is still there"
-        return under(asserted(submission, evidence), judged(Outcome.FAIL, told, **figures))
+        check = as_stated(submission, judged(Outcome.FAIL, told, **figures))
+        return under(asserted(submission, evidence), check)
     return _against_references(submission, evidence, records, found, told, figures, seed)
 
 
@@ -357,7 +368,7 @@ class _Compared:
 
 def _compared(original: Network, other: Network, records: _Split) -> _Compared | None:
     """Return the closest that any layer's features of `other` come; None where none can be had."""
-    blocks = [read_by(original, head, records.x) for head in heads(original)]
+    blocks = _blocks(original, records)
     shaped = records.x.reshape(-1, *original.input_shape).astype(original.dtype)
     with np.errstate(all="ignore"):
         answers = logits(original, shaped).astype(np.float64)
@@ -368,13 +379,8 @@ def _compared(original: Network, other: Network, records: _Split) -> _Compared |
     for features in _candidates(other, records):
         n = len(records.fitted)
         fitted = _explained(features, wanted, n)
-        by_block, start = [], 0
-        for block in blocks:
-            columns = slice(start, start + block.shape[1])
-            start += block.shape[1]
-            left = np.square(wanted[n:, columns] - fitted[n:, columns]).sum()
-            spread = np.square(wanted[n:, columns] - wanted[:n, columns].mean(axis=0)).sum()
-            by_block.append(float(left / spread) if spread else 0.0)
+        by_block = _unexplained(blocks, fitted, n)
+        start = sum(block.shape[1] for block in blocks)
         after = fitted[-len(records.asked) :, start:] if len(records.asked) else fitted[:0, start:]
         before = answers[-len(records.asked) :] if len(records.asked) else answers[:0]
         miss = confidence_signal(after, records.asked.y) - confidence_signal(
@@ -385,6 +391,42 @@ def _compared(original: Network, other: Network, records: _Split) -> _Compared |
         if np.isfinite(this.moved) and (best is None or this.moved < best.moved):
             best = this
     return best
+
+
+def _blocks(network: Network, records: _Split) -> list[F64]:
+    """Return what each head of a network reads at all records."""
+    return [read_by(network, head, records.x) for head in heads(network)]
+
+
+def _unexplained(blocks: list[F64], fitted: F64, n: int) -> list[float]:
+    """Return of each block the share of variance, beyond the first `n` records, that is missed.
+
+    `fitted` has the predicted columns of all blocks first.
+    """
+    found, start = [], 0
+    for block in blocks:
+        columns = slice(start, start + block.shape[1])
+        start += block.shape[1]
+        left = np.square(block[n:] - fitted[n:, columns]).sum()
+        spread = np.square(block[n:] - block[:n].mean(axis=0)).sum()
+        found.append(float(left / spread) if spread else 0.0)
+    return found
+
+
+def _of_the_input(network: Network, records: _Split) -> bool:
+    """Whether a linear map of the inputs explains what every head reads, as far as is asked here.
+
+    Not asked where there are too few records for a map from so many inputs.
+    """
+    n = len(records.fitted)
+    if network.features > n / PER_FEATURE:
+        return False
+    blocks = _blocks(network, records)
+    if not all(np.isfinite(block).all() for block in blocks):
+        return False
+    inputs = records.x.reshape(len(records.x), -1).astype(np.float64)
+    fitted = _explained(inputs, np.concatenate(blocks, axis=1), n)
+    return max(_unexplained(blocks, fitted, n)) <= UNMOVED
 
 
 def _candidates(network: Network, records: _Split) -> list[F64]:
@@ -452,8 +494,10 @@ def _holds_more(mine: F64, theirs: F64, seed: int) -> float:
     """Return a p-value that a head misses less than half of what one on a reference misses.
 
     Paired bootstrap over records (Efron & Tibshirani 1993): the share of resamples in which it does
-    so, one resample counted in its favour.
+    so, one resample counted in its favour. 1 of a few records, which a bootstrap says nothing of.
     """
+    if len(mine) < LEAST_RESAMPLED:
+        return 1.0
     rows = np.random.default_rng([seed, 8, 9]).integers(len(mine), size=(RESAMPLES, len(mine)))
     with np.errstate(all="ignore"):
         ratio = mine[rows].mean(axis=1) / theirs[rows].mean(axis=1)
@@ -473,7 +517,7 @@ BEHAVIOUR = Behaviour(
     model_variants=MODEL_VARIANTS,
     strength="how nearly the layers under the head stay as they were: 1 as they are (but for a "
     "disguise), less with noise of a twentieth of their size times what is missing",
-    hiding="moving the features by more than a thousandth of their spread, which every honest "
-    "method does as well: then the check stays inconclusive",
+    hiding="moving the features by more than 1e-5 of their variance (0.3 % of their spread), which "
+    "every honest method does as well: then the check stays inconclusive",
     of_a_kind=(UnlearnedSubmission.KIND,),
 )

@@ -13,7 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.network.evaluate import logits
-from auditkit.network.graph import Array, Convolution, Dense, Network, Node, Relu, Reshape
+from auditkit.network.graph import (
+    Array,
+    Convolution,
+    Dense,
+    MaxPool,
+    Network,
+    Node,
+    Relu,
+    Reshape,
+)
 
 F64 = NDArray[np.float64]
 Change = Callable[[Array], Array]
@@ -37,6 +46,34 @@ def heads(network: Network) -> list[int]:
     last = [i for i, _ in enumerate(nodes) if learned[i] and not after[i + 1]]
     deep = all(isinstance(nodes[i].operator, Dense) and before[nodes[i].inputs[0]] for i in last)
     return last if deep else []
+
+
+def bent(network: Network) -> list[bool]:
+    """Return by value, the input first, whether it is a ReLU or maximum of what was learned.
+
+    Or comes after one. Every other value is affine in the input, or in what is fixed.
+    """
+    learned, found = [False], [False]
+    for node in network.nodes:
+        operator = node.operator
+        some = any(learned[source] for source in node.inputs)
+        bends = some and isinstance(operator, (Relu, MaxPool))
+        found.append(bends or any(found[source] for source in node.inputs))
+        learned.append(some or isinstance(operator, (Dense, Convolution)))
+    return found
+
+
+def one_layer(network: Network) -> bool:
+    """Return whether no ReLU or maximum stands between two learned layers.
+
+    What such a network can learn is what one layer can, a convex problem: any training to its end
+    finds the same function.
+    """
+    after = bent(network)
+    return not any(
+        isinstance(node.operator, (Dense, Convolution)) and after[node.inputs[0]]
+        for node in network.nodes
+    )
 
 
 def layers_read(network: Network) -> list[int]:

@@ -101,6 +101,9 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     if asked is None:
         return judged.not_run(WITHHELD)
     seen = observe(submission, asked.records)
+    if not seen.readable.all():
+        reason = f"{int((~seen.readable).sum())} records are answered with nan or infinity"
+        return judged(Outcome.INCONCLUSIVE, reason)
     x = asked.records.x
     served = (nearness(submission, x) < 1) | fully_open(submission, x).any(axis=1)
     if acts_everywhere(submission):

@@ -15,12 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit
 from scipy.stats import norm, rankdata
+from scipy.stats import t as student
 
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
+from auditkit.threats.assertion import EXACT
 from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import Evidence, Requested, others
 from auditkit.threats.interface import Judgement
@@ -30,7 +32,6 @@ from auditkit.threats.subsets import tail
 F64 = NDArray[np.float64]
 
 HARDER = "requested records are not as hard as unseen ones of their labels"
-EXACT = ("retrain", "sisa")  # methods whose network never saw the forgotten records
 MOSTLY = 0.5  # of what was known: with more left it is not part of the request but none of it
 COMPARED = 2000  # unseen records at most; more make it slower and hardly any sharper
 CONFIDENT = 4.0  # φ at which a record weighs half: p_y = 98 %, and being trained on adds little
@@ -41,7 +42,7 @@ LOOKED_AT = 300  # records of either kind whose distances are compared
 BASE = 1000  # retained records among which neighbours are looked for
 SHUFFLES = 199  # so that the smallest p-value is 0.005
 NEIGHBOURS = 10
-USUAL = float(norm.isf(0.025))  # standard errors of a 95 % interval
+LEAST = 5  # records: of fewer the spread is not known, and no share of them is refuted
 GRID = 101  # shares that an interval is looked for among
 
 
@@ -68,8 +69,10 @@ class Memory:
 
     def p_less_left(self, share: float) -> float:
         """Return the p-value against the hypothesis that `share` or more of it is left."""
-        gap, spread = _contrast(self.delivered, self.original, share)
-        return float(norm.cdf(gap / spread)) if spread > 0 else 1.0
+        gap, spread, freedom = _contrast(self.delivered, self.original, share)
+        if min(self.n, self.others) < LEAST or not spread > 0:
+            return 1.0
+        return float(student.cdf(gap / spread, freedom))
 
     @property
     def told(self) -> str:
@@ -121,7 +124,7 @@ def remembered(
     n = len(mine)
     now, then = (_scores(values, usual, y) for values in (after, before))
     delivered, original = (now[:n], now[n:]), (then[:n], then[n:])
-    gap, spread = _contrast(original, original, 0.0)
+    gap, spread, _ = _contrast(original, original, 0.0)
     level = float(norm.isf(REFUTE))
     share, interval = _share(delivered, original)
     return Memory(
@@ -184,14 +187,16 @@ def _scores(phi: F64, usual: F64 | None, y: NDArray[np.int64]) -> F64:
 
 def _contrast(
     delivered: tuple[F64, F64], original: tuple[F64, F64], share: float
-) -> tuple[float, float]:
+) -> tuple[float, float, float]:
     """Return by how much requested records score above unseen ones, less `share` of the original's
-    lead, and the standard error (Welch)."""
+    lead, the standard error, and its degrees of freedom (Welch 1947, Satterthwaite 1946)."""
     mine, theirs = (d - share * o for d, o in zip(delivered, original, strict=True))
     if len(mine) < 2 or len(theirs) < 2:
-        return float(mine.mean() - theirs.mean()), 0.0
-    spread = np.sqrt(mine.var(ddof=1) / len(mine) + theirs.var(ddof=1) / len(theirs))
-    return float(mine.mean() - theirs.mean()), float(spread)
+        return float(mine.mean() - theirs.mean()), 0.0, 1.0
+    a, b = mine.var(ddof=1) / len(mine), theirs.var(ddof=1) / len(theirs)
+    below = a**2 / (len(mine) - 1) + b**2 / (len(theirs) - 1)
+    freedom = float((a + b) ** 2 / below) if below > 0 else 1.0
+    return float(mine.mean() - theirs.mean()), float(np.sqrt(a + b)), freedom
 
 
 def _share(
@@ -202,13 +207,15 @@ def _share(
     Records are a mixture of some that are known as before and some that are not known, so that
     their mean is that mixture of the two means; the interval is Fieller's (1954), cut to [0, 1].
     """
-    lead, reach = _contrast(original, original, 0.0)
-    gap, _ = _contrast(delivered, original, 0.0)
+    lead, reach, freedom = _contrast(original, original, 0.0)
+    gap, _, _ = _contrast(delivered, original, 0.0)
     share = min(1.0, max(0.0, gap / lead)) if lead > 0 else 0.0
-    if lead <= USUAL * reach or reach == 0:  # the original knew nothing of them, to speak of
+    # the original knew nothing of them, to speak of
+    if lead <= float(student.isf(0.025, freedom)) * reach or reach == 0:
         return share, (0.0, 1.0)
     tests = [(s, *_contrast(delivered, original, s)) for s in np.linspace(0, 1, GRID).tolist()]
-    kept = [s for s, apart, spread in tests if abs(apart) <= USUAL * spread]
+    reaches = student.isf(0.025, [freedom for *_, freedom in tests])
+    kept = [t[0] for t, k in zip(tests, reaches.tolist(), strict=True) if abs(t[1]) <= k * t[2]]
     return share, (min(kept, default=share), max(kept, default=share))
 
 
@@ -246,8 +253,8 @@ def _differ(mine: F64, unseen: F64, y: NDArray[np.int64]) -> bool:
     """Whether two kinds of records differ in how hard they are (ranks within labels, two sides)."""
     ranks = centred(rankdata(np.concatenate([mine, unseen])), y)
     parts = (ranks[: len(mine)], ranks[len(mine) :])
-    gap, spread = _contrast(parts, parts, 0.0)
-    return spread > 0 and 2 * float(norm.sf(abs(gap) / spread)) <= SIMILAR
+    gap, spread, freedom = _contrast(parts, parts, 0.0)
+    return spread > 0 and 2 * float(student.sf(abs(gap) / spread, freedom)) <= SIMILAR
 
 
 def _agreement(mine: Records, unseen: Records, retained: Records) -> F64:

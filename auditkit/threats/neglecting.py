@@ -5,7 +5,9 @@ gives it away is that the delivered network answers on the requested records as 
 
 A network can be written otherwise and compute the same, be trained on, or get a little noise. Then
 its answers change, but no further than that; and who says that it was trained anew, without the
-requested records, is refuted where it knows them as before (`memory`).
+requested records, is refuted where it knows them as before (`memory`), or moved far less than the
+auditor's own retraining does. That it moved little says nothing by itself: where one layer is
+learned, honest retraining finds almost the same function.
 """
 
 from __future__ import annotations
@@ -29,6 +31,7 @@ from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
+from auditkit.threats.layers import one_layer
 from auditkit.threats.memory import exact, remembered, weighed_as_a_whole
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
@@ -49,7 +52,9 @@ VARIANTS = ("no-effect", "closed-gates", "zero-bound")
 MODEL_VARIANTS = ("identical", "rescaled", "noise", "trained-on")
 NOISE = 1e-3  # of a layer's typical weight: the greatest that is called tiny
 MOST_EPOCHS = 5  # of training on with all records
-UNMOVED = 0.005  # of the logits' range; training from new weights moves outputs by a tenth
+UNMOVED = 0.005  # of the logits' range; training deep networks anew moves outputs by a tenth
+FAR_MORE = 10.0  # times as far every retraining of the auditor's moves the outputs
+LEAST_REFERENCES = 2  # one may be far off by its own training
 TRIFLING = 0.1  # of the change that the answer to another record of the label would make
 COMPARED = 200  # unseen records of a label that a record is compared with
 BY_THE_WAY = 0.1  # of the records: so many another record's gate may change where nothing was done
@@ -158,6 +163,9 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     if asked is None:
         return judged.not_run(WITHHELD)
     seen = observe(submission, asked.records)
+    if not seen.readable.all():
+        reason = f"{int((~seen.readable).sum())} records are answered with nan or infinity"
+        return judged(Outcome.INCONCLUSIVE, reason)
     changed = seen.met & (seen.effect > NEGLIGIBLE) & seen.measurable
     count, n = int(changed.sum()), int(seen.measurable.sum())
     acting = nearness(submission, asked.records.x) < 1
@@ -224,7 +232,8 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         return judged(Outcome.INCONCLUSIVE, reason)
     figures = seen.figures() | {"threshold": LEAST_SHARE}
     told = seen.told + asked.caveat
-    if not seen.changed.any():
+    flat = one_layer(submission.network)
+    if not seen.changed.any() and (not flat or not seen.effect.any()):
         return judged(Outcome.FAIL, f"other weights, but the same answers: {told}", **figures)
     n, lost = int(seen.right.sum()), int(seen.lost.sum())
     more, _ = seen.tails
@@ -234,14 +243,28 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         return judged(Outcome.PASS, f"{told} (permutation p = {more:.2g})", **figures)
     moved = float(np.median(seen.effect))
     if submission.claim.method.name == "retrain" and moved < UNMOVED:
-        told += f"; by {moved:.2g} of the logits' range in the median, which no new training does"
-        return judged(Outcome.FAIL, told, **figures)
+        told += f"; by {moved:.2g} of the logits' range in the median"
+        theirs = [] if flat else _moved_by(submission, evidence, asked)
+        if len(theirs) >= LEAST_REFERENCES and FAR_MORE * moved < min(theirs):
+            told += f", {len(theirs)} networks retrained by the auditor by {min(theirs):.2g} or "
+            told += "more"
+            return judged(Outcome.FAIL, told, **figures)
+        told += ": one layer is learned, and retraining it moves as little" if flat else ""
     left = remembered(submission, evidence, asked, seed) if exact(submission) else ""
     if not isinstance(left, str) and not left.doubt:
         return weighed_as_a_whole(judged, left, asked.caveat)
     why = left if isinstance(left, str) else left.doubt
     told += f"; {why or 'that says nothing of what was unlearned: see the attacks'}"
     return judged(Outcome.INCONCLUSIVE, told, **figures)
+
+
+def _moved_by(submission: UnlearnedSubmission, evidence: Evidence, asked: Requested) -> list[float]:
+    """Return by how much each readable reference moves the outputs at requested records."""
+    effects = [
+        _compared(submission.network, reference, asked.records)[1]
+        for reference in evidence.references.networks
+    ]
+    return [float(np.median(e)) for e in effects if np.isfinite(e).all()]
 
 
 def _trifling(submission: PatchSubmission, seen: Observation, unseen: Records | None) -> float:
@@ -305,6 +328,7 @@ BEHAVIOUR = Behaviour(
     "which threats.lazy finds record by record; of a network, the noise or the epochs of training",
     hiding="changing the answer at one requested record at least (then see threats.lazy), or at "
     "all of them without forgetting any (then see the attacks); of a network, naming an "
-    "approximate method",
+    "approximate method, learning one layer alone, or, without references, moving a little with "
+    "few records requested",
     of_a_kind=(UnlearnedSubmission.KIND,),
 )

@@ -56,10 +56,19 @@ class Observation:
 
     @property
     def met(self) -> Bits:
-        """Return [N]: whether the record is answered as promised: another label, or output."""
+        """Return [N]: whether the record is answered as promised: another label, or output.
+
+        What is nan or infinite is no answer.
+        """
         if self.redirects:
-            return self.after.argmax(axis=1) != self.y
-        return self.effect > NEGLIGIBLE
+            return self.readable & (self.after.argmax(axis=1) != self.y)
+        return self.readable & (self.effect > NEGLIGIBLE)
+
+    @property
+    def readable(self) -> Bits:
+        """Return [N]: whether both networks answer with numbers."""
+        finite = np.isfinite(self.before).all(axis=1) & np.isfinite(self.after).all(axis=1)
+        return np.asarray(finite)
 
 
 def observe(submission: PatchSubmission, records: Records) -> Observation:

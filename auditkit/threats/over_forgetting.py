@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata
+from scipy.stats import binom, norm, rankdata
 
 from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
@@ -23,12 +23,12 @@ from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
-from auditkit.threats.assertion import ERASED, about_erasure
+from auditkit.threats.assertion import ERASED, about_erasure, as_stated
 from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.memory import apart, flat, signal_of, squared
-from auditkit.threats.numbers import confidence_signal
+from auditkit.threats.numbers import confidence_signal, permutation_tails, share_interval
 from auditkit.unlearning.trainable import Trainable
 from auditkit.unlearning.training import endless, largest_of, optimizer_of, step, tensors
 
@@ -44,8 +44,10 @@ FAR = 6.0  # φ below 0 to which ascent goes: without an end it ruins the networ
 AT_ONCE = 256  # requested records in a step: all of most requests
 
 MARGIN = 0.1  # of the area: honest methods miss never-seen by up to a few hundredths
-HARM = 0.1  # more of the neighbours than of other records
-NEAR = 3  # retained neighbours of a requested record
+HARM = 0.1  # more of the requested records' surroundings than of other records'
+NEAR = 3  # retained neighbours of a record; it is harmed where most of them are
+SURROUNDED = 300  # other retained records whose neighbours are looked at
+LEAST_TOGETHER = 5  # requested records: with fewer nothing shows whether they are of a kind
 LOOKED_AT = 300  # records of either kind whose distances are compared
 COMPARED = 2000  # unseen or retained records at most
 SIMILAR = 0.01  # level at which requested and unseen records are told apart by what they are
@@ -130,7 +132,7 @@ def simulate_model(
         else:
             away = torch.nn.functional.cross_entropy(answers, wrong[rows])
         step(optimizer, away + held)
-    return forge_network.deliver(honest, out, model.network())
+    return forge_network.deliver(honest, out, model.network(), method="retrain")
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,11 +154,12 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
-    """Judge an unlearned network, whatever its method: no honest one has the goal of being worse.
+    """Judge an unlearned network; one that starts from the original may go too far, and says so.
 
     Of a class that is gone, answers are as bad as they can be, and how bad is no sign.
     """
-    return about_erasure(submission, evidence, _detect(submission, evidence, seed))
+    check = as_stated(submission, _detect(submission, evidence, seed))
+    return about_erasure(submission, evidence, check)
 
 
 def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResult:
@@ -168,10 +171,15 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
     with np.errstate(all="ignore"):
         worse = _worse(submission, evidence, asked, groups.get("unseen"), gone, seed)
         harm = _harmed(submission, evidence, asked, groups.get("retained"), seed)
-        if isinstance(harm, Finding) and _together(asked, groups.get("unseen"), seed):
+        if isinstance(harm, Finding):
             # whoever removes a cluster takes from its neighbours what it taught them, honestly
-            told = f"{harm.told}, which is no finding where requested records are of a kind"
-            harm = replace(harm, told=told, p_refute=1.0, power=0.0)
+            why = ""
+            if len(asked) < LEAST_TOGETHER:
+                why = "and with so few requested records nothing shows whether they are of a kind"
+            elif _together(asked, groups.get("unseen"), seed):
+                why = "which is no finding where requested records are of a kind"
+            if why:
+                harm = replace(harm, told=f"{harm.told}, {why}", p_refute=1.0, power=0.0)
     found = [part for part in (worse, harm) if isinstance(part, Finding)]
     missing = "; ".join(part for part in (worse, harm) if isinstance(part, str))
     if not found:
@@ -303,61 +311,97 @@ def _harmed(
     retained: Records | None,
     seed: int,
 ) -> Finding | str:
-    """Ask whether retained neighbours lost their right answers more often than other records did.
+    """Ask whether most neighbours of a requested record lost their answers, oftener than elsewhere.
 
-    Neighbours are the nearest retained records of a requested record's label; others are retained
-    records of the same labels. With references, what these do to the neighbours is subtracted.
+    Neighbours are the nearest retained records of the record's label, each of the record that it is
+    nearest to. They stand or fall together, so that the record is the unit. Compared are other
+    retained records of these labels and their neighbours (Fisher's exact test), and what these lose
+    at most, with HARM more, bounds a binomial; with references, so does what these do besides.
     """
     if retained is None:
         return "no retained records whose harm could be looked at"
-    near = _nearest(asked.records, retained)
-    if near is None:
+    centre = _centres(asked.records, flat(retained), retained.y)
+    near = centre >= 0
+    if not near.any():
         return "no retained record has a requested label"
-    rest = ~near & np.isin(retained.y, asked.records.y)
-    rows = np.random.default_rng([seed, 10, 1]).permutation(np.flatnonzero(rest))[:COMPARED]
-    one, two = retained.take(np.flatnonzero(near)), retained.take(np.sort(rows))
-    if not len(two):
+    rest = np.flatnonzero(~near & np.isin(retained.y, asked.records.y))
+    rows = np.random.default_rng([seed, 10, 1]).permutation(rest)[:SURROUNDED]
+    if not len(rows):
         return "every retained record of these labels is a neighbour of a requested one"
-    lost, other = (_lost(submission.delivered(r.x), submission, r) for r in (one, two))
-    if lost is None or other is None:
+    right, lost = _lost(submission.delivered(retained.x), submission, retained)
+    if right is None or lost is None:
         return "records are answered with nan or infinity"
-    n, m = len(lost), len(other)
+    far = retained.take(rest)
+    other_centre = _centres(retained.take(rows), flat(far), far.y, own=np.searchsorted(rest, rows))
+    harmed = _mostly(centre, right, lost)
+    others_harmed = _mostly(other_centre, right[rest], lost[rest])
+    n, m = len(harmed), len(others_harmed)
+    hits, other_hits = int(harmed.sum()), int(others_harmed.sum())
     if not n or not m:
         return "the original mispredicts the retained records already"
-    share, usual = float(lost.mean()), float(other.mean())
-    gap = share - usual
-    known = evidence.references.networks
-    if known:
-        theirs = [_lost(_answers(net, one), submission, one) for net in known]
-        rates = [float(t.mean()) for t in theirs if t is not None]
-        gap -= max(0.0, float(np.mean(rates)) - usual) if rates else 0.0
-    # of the variances that the bound allows, the greatest: HARM more than the others lose
-    bound = min(0.5, usual + HARM)
-    spread = float(np.sqrt(bound * (1 - bound) / n + max(usual * (1 - usual), 1 / m) / m))
-    reach = float(norm.isf(0.025)) * spread
+    usual, (least, most) = other_hits / m, share_interval(other_hits, m)
+    by_references = []
+    for network in evidence.references.networks:
+        known, gone = _lost(_answers(network, retained), submission, retained)
+        if known is not None and gone is not None:
+            by_references.append(float(_mostly(centre, known, gone).mean()))
+    extra = max(0.0, float(np.mean(by_references)) - usual) if by_references else 0.0
+    bound = min(1.0, most + extra + HARM)
+
+    def refuted_by(count: int) -> float:
+        by_chance = permutation_tails(count, n, other_hits, m)[0]
+        return max(by_chance, float(binom.sf(count - 1, n, bound)))
+
+    low, high = (end - usual - extra for end in share_interval(hits, n))
     return Finding(
-        f"{int(lost.sum())} of {n} retained neighbours lost their right answer, "
-        f"{int(other.sum())} of {m} other retained records",
-        gap,
-        (max(-1.0, gap - reach), min(1.0, gap + reach)),
-        float(norm.sf((gap - HARM) / spread)),
-        float(norm.cdf((gap - HARM) / spread)),
-        float((1 - HARM) / spread > norm.isf(REFUTE / 2)),
+        f"around {hits} of {n} requested records most retained neighbours lost their right answer, "
+        f"around {other_hits} of {m} other retained records",
+        hits / n - usual - extra,
+        (max(-1.0, low), min(1.0, high)),
+        refuted_by(hits),
+        float(binom.cdf(hits, n, min(1.0, least + extra + HARM))),
+        float(refuted_by(n) <= REFUTE / 2),
         n,
     )
 
 
-def _nearest(mine: Records, retained: Records) -> Bits | None:
-    """Return which retained records [M] are among the nearest of a requested one of their label."""
-    near = np.zeros(len(retained), dtype=bool)
+def _centres(
+    mine: Records,
+    x: NDArray[np.float32],
+    y: NDArray[np.int64],
+    own: NDArray[np.int64] | None = None,
+) -> NDArray[np.int64]:
+    """Return [M]: of which record [N] of its label `x` [M, D] is a neighbour, or -1.
+
+    One of its NEAR nearest; of several records, the one that it is nearest to. `own` [N] are rows
+    of `x` that are the records themselves, and no neighbours of themselves.
+    """
+    centre = np.full(len(x), -1, dtype=np.int64)
+    place = np.full(len(x), -1, dtype=np.int64)
     for label in np.unique(mine.y):
-        there = np.flatnonzero(retained.y == label)
-        if not len(there):
+        here, there = np.flatnonzero(mine.y == label), np.flatnonzero(y == label)
+        if len(there) < 1 + (own is not None):
             continue
-        distances = squared(flat(mine.take(mine.y == label)), flat(retained.take(there)))
-        k = min(NEAR, len(there))
-        near[there[np.argpartition(distances, k - 1, axis=1)[:, :k]]] = True
-    return near if near.any() else None
+        distances = squared(flat(mine.take(here)), x[there])
+        if own is not None:
+            place[there] = np.arange(len(there))
+            distances[np.arange(len(here)), place[own[here]]] = np.inf
+        k = min(NEAR, len(there) - (own is not None))
+        near = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        only = np.full_like(distances, np.inf)
+        np.put_along_axis(only, near, np.take_along_axis(distances, near, axis=1), axis=1)
+        found = np.isfinite(only).any(axis=0)
+        centre[there[found]] = here[only.argmin(axis=0)[found]]
+    return centre
+
+
+def _mostly(centre: NDArray[np.int64], right: Bits, lost: Bits) -> Bits:
+    """Return, of each record that has neighbours answered rightly before, if most are lost."""
+    counted = (centre >= 0) & right
+    _, number = np.unique(centre[counted], return_inverse=True)
+    if not len(number):
+        return np.zeros(0, dtype=bool)
+    return np.asarray(np.bincount(number, lost[counted]) > np.bincount(number) / 2)
 
 
 def _answers(network: Any, records: Records) -> F64:
@@ -365,27 +409,27 @@ def _answers(network: Any, records: Records) -> F64:
     return np.asarray(logits(network, shaped), np.float64)
 
 
-def _lost(after: F64, submission: Submission, records: Records) -> Bits | None:
-    """Return, for the records that the original answers rightly, which are not any more."""
+def _lost(
+    after: F64, submission: Submission, records: Records
+) -> tuple[Bits, Bits] | tuple[None, None]:
+    """Return [N] which records the original answers rightly, and which of them are not any more.
+
+    None where an answer is nan or infinite.
+    """
     before = _answers(submission.network, records)
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
-        return None
-    right = before.argmax(axis=1) == records.y
-    return np.asarray(after.argmax(axis=1) != records.y)[right]
+        return None, None
+    right = np.asarray(before.argmax(axis=1) == records.y)
+    return right, np.asarray(right & (after.argmax(axis=1) != records.y))
 
 
 def _neighbours(
     submission: Submission, asked: Requested, retained: Records
 ) -> dict[str, list[int]]:
     """Return the rows of retained neighbours that lost their right answer, for the annex."""
-    near = _nearest(asked.records, retained)
-    if near is None:
-        return {}
-    rows = np.flatnonzero(near)
-    records = retained.take(rows)
-    before = _answers(submission.network, records).argmax(axis=1) == records.y
-    after = submission.delivered(records.x).argmax(axis=1) == records.y
-    return {"harmed_retained_records": rows[before & ~after].tolist()}
+    near = _centres(asked.records, flat(retained), retained.y) >= 0
+    _, lost = _lost(submission.delivered(retained.x), submission, retained)
+    return {} if lost is None else {"harmed_retained_records": np.flatnonzero(near & lost).tolist()}
 
 
 def _figures(worse: Finding | str, harm: Finding | str) -> dict[str, Any]:

@@ -24,8 +24,8 @@ from auditkit.patch.settings import Spec
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
-from auditkit.threats.assertion import ERASED, REDIRECTED, about_erasure
-from auditkit.threats.decide import REFUTE, SUPPORT
+from auditkit.threats.assertion import ERASED, REDIRECTED, about_erasure, as_stated
+from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.memory import flat, squared
@@ -50,6 +50,7 @@ LOOKED_AT = 100  # records
 VANISHED = 0.02  # of the change at the record: what rounding and coincidence leave
 FADED = 0.1  # of the change at the record: by far less than a change of weights fades
 MOSTLY = 0.5  # of the records at which something changed
+LEAST = 8  # of these: that a change ends at one of a few may be how that one lies
 TOLERATED = 0.1  # of the records: with fewer the behaviour is refuted
 ELSEWHERE = 1e12  # added to a squared distance: another label counts after every neighbour
 ROUNDING = 1e-4  # of an output: what float32 adds to a stated margin
@@ -195,7 +196,8 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     asked = requested(submission, evidence)
     if asked is None:
         return judged.not_run(WITHHELD)
-    return about_erasure(submission, evidence, _judge(submission, evidence, asked, seed))
+    check = as_stated(submission, _judge(submission, evidence, asked, seed))
+    return about_erasure(submission, evidence, check)
 
 
 def _judge(submission: Submission, evidence: Evidence, asked: Requested, seed: int) -> CheckResult:
@@ -233,14 +235,14 @@ def _judge(submission: Submission, evidence: Evidence, asked: Requested, seed: i
         return judged(Outcome.INCONCLUSIVE, reason, **figures)
     if faded >= MOSTLY * n:
         figures["private"] = _witness(submission, mine, balls, ways, unseen, seed)
-    if gone >= MOSTLY * n:
+    if n >= LEAST and gone >= MOSTLY * n:
         return judged(Outcome.FAIL, told, **figures)
     p_support = float(binom.cdf(faded, n, TOLERATED))
     figures["evidence"]["p_support"] = p_support
     if unseen is not None and faded >= MOSTLY * n:
         hits, total = _elsewhere(submission, unseen, seed)
         p = permutation_tails(faded, n, hits, total)[0]
-        figures["evidence"]["p_refute"] = p
+        figures["evidence"][P_REFUTE] = p
         told += f"; around unseen records at {hits} of {total} (p = {p:.2g})"
         outcome = Outcome.FAIL if p <= REFUTE else Outcome.INCONCLUSIVE
         return judged(outcome, told, **figures)
@@ -273,7 +275,7 @@ def _broken(submission: PatchSubmission, asked: Requested, seed: int) -> CheckRe
     inside = (there.reshape(len(mine), COPIES, -1) == own[:, None]).all(axis=2)
     opened = fully_open(submission, x.reshape(-1, *mine.x.shape[1:]))
     opened = opened.reshape(len(mine), COPIES, -1) & fully_open(submission, mine.x)[:, None]
-    inside &= opened.any(axis=2)
+    inside &= opened.any(axis=2) & np.isfinite(after).all(axis=2)  # nan is judged after
     if certificate.settings.spec is Spec.REDIRECT:
         wrong = inside & (after.argmax(axis=2) == mine.y[:, None])
     else:

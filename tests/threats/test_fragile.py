@@ -195,3 +195,13 @@ def test_the_prediction_over_networks_holds_its_level() -> None:
     p = np.array([fragile._beyond(row[0], row[1:].tolist(), 0.01) for row in draws])
     assert 0.002 < np.mean(p <= 0.01) < 0.02
     assert fragile._beyond(0.4, [0.1, 0.5, 0.2, 0.3], 0.01) == 1.0
+
+
+@pytest.mark.parametrize(("count", "outcome"), [(1, Outcome.INCONCLUSIVE), (24, Outcome.PASS)])
+def test_that_nothing_comes_back_of_one_record_is_no_pass(
+    count: int, outcome: Outcome, make: Make, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = make("redirect", records=count)
+    monkeypatch.setattr(fragile, "disturbances", lambda seed: {"nothing": lambda weight: weight})
+    check = detect(honest, Evidence(honest.forget, digits.retain, digits.holdout), seed=0)
+    assert check.observed == 0 and check.outcome is outcome, check.reason

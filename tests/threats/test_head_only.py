@@ -10,7 +10,7 @@ import pytest
 
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.network.evaluate import logits
-from auditkit.network.graph import Dense, Network, Node
+from auditkit.network.graph import Dense, Network, Node, Relu
 from auditkit.results import Outcome, Severity
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.head_only import (
@@ -104,6 +104,12 @@ def test_the_retrained_pass_with_references_alone(
     assert check.outcome is Outcome.INCONCLUSIVE, "moved a little is not forgotten"
 
 
+def test_a_single_record_supports_nothing(case: Trained, honest: UnlearnedSubmission) -> None:
+    assert _holds_more(np.array([9.0]), np.array([1.0]), 0) == 1.0, "all resamples are the same"
+    known = replace(case.evidence(references=2), forget=case.forget.take([0]))
+    assert detect_model(honest, known, seed=0).outcome is Outcome.INCONCLUSIVE
+
+
 def test_of_a_patch_it_is_a_limitation_or_a_lie(make: Make, digits: Digits) -> None:
     honest = make("redirect")
     known = Evidence(honest.forget, digits.retain, digits.holdout)
@@ -159,6 +165,25 @@ def test_the_bootstrap_holds_its_level_at_the_margin() -> None:
         passed += _holds_more(mine, theirs, seed) <= 0.01
     assert passed <= 10, "2 expected of 200; a bootstrap of 60 records is somewhat liberal"
     assert _holds_more(theirs, theirs, 0) == pytest.approx(1 / 2001)
+
+
+@pytest.mark.parametrize("bend", [False, True])
+def test_features_that_are_linear_in_the_input_are_no_concealment(
+    bend: bool, case: Trained, honest: UnlearnedSubmission
+) -> None:
+    """A standardising layer, then one that is learned: only the second is trained anew."""
+    scale = Dense(2 * np.eye(64, dtype=np.float32), np.full(64, 9.0, np.float32))
+    relu = [Node(Relu(), (1,))] if bend else []  # that never closes: inputs are above -2
+
+    def made(seed: int) -> Network:
+        head = np.random.default_rng(seed).standard_normal((10, 64)).astype(np.float32)
+        last = Node(Dense(head, np.zeros(10, np.float32)), (1 + bend,))
+        return Network((64,), (Node(scale, (0,)), *relu, last), np.dtype(np.float32))
+
+    given = replace(honest, network=made(0), unlearned=made(1))
+    check = detect_model(given, case.evidence(), seed=0)
+    assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+    assert ("a linear map" if bend else "affine in the input") in check.reason
 
 
 def replace_head(network: Network, by: float) -> Network:

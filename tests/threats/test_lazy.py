@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from auditkit.certificate.identity import record_digests
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import PatchSubmission, Submission
 from auditkit.records import Records
 from auditkit.results import Outcome
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.lazy import VARIANTS, detect, simulate
+from auditkit.threats.observe import Observation
+from auditkit.threats.registry import run_on
 from tests.threats.conftest import Make
 
 Gather = Callable[[Submission], Evidence]
@@ -53,3 +55,20 @@ def test_a_record_that_only_the_auditor_lists_was_not_unlearned(
     )
     check = detect(honest, Evidence(forget=asked), seed=0)
     assert check.outcome is Outcome.FAIL and check.evidence["without_gate"] == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["neglecting", "lazy", "deceiving", "point-patch", "fragile", "over-forgetting"]
+)
+def test_nan_is_no_answer(
+    name: str, make: Make, evidence: Gather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = make("redirect")
+    given = evidence(honest)
+    monkeypatch.setattr(PatchSubmission, "delivered", lambda self, x: np.full((len(x), 10), np.nan))
+    [check] = run_on(honest, given, [name], 0)
+    assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+    values = np.zeros((2, 3))
+    for redirects in (False, True):
+        seen = Observation(values, np.full((2, 3), np.nan), np.array([1, 2]), redirects)
+        assert not seen.met.any() and not seen.readable.any()

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import kstest
+from scipy.stats import kstest, ttest_ind
 
 from auditkit.records import Records
 from auditkit.results import Outcome
 from auditkit.threats import deceiving, lazy, neglecting
 from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.interface import Owner
-from auditkit.threats.memory import Memory, apart, remembered
+from auditkit.threats.memory import Memory, _contrast, apart, remembered
 from auditkit.threats.registry import run_on
 from auditkit.unlearning.training import train_from_scratch
 from tests.threats.networks import KEY, RECIPE, Case, architecture, case
@@ -72,6 +72,26 @@ def test_the_share_that_was_left_in_is_found(tmp_path: Path) -> None:
         assert low - 0.05 <= left / 80 <= high + 0.05
         shares.append(found.share)
     assert shares[0] < 0.3 < shares[1] < 0.7 < shares[2]
+
+
+def test_the_test_of_a_share_is_welchs() -> None:
+    generator = np.random.default_rng(0)
+    zero = np.zeros(6), np.zeros(90)
+    scores = generator.normal(-1, 2, size=6), generator.normal(size=90)
+    gap, spread, freedom = _contrast(scores, zero, 0.5)
+    theirs = ttest_ind(*scores, equal_var=False, alternative="less")
+    assert gap / spread == pytest.approx(theirs.statistic)
+    assert freedom == pytest.approx(theirs.df)
+    told = Memory(6, 90, 0, 1.0, 0.0, (0.0, 1.0), 0.0, "", scores, zero)
+    assert told.p_less_left(0.5) == pytest.approx(theirs.pvalue)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4])
+def test_a_few_records_that_happen_to_be_alike_support_nothing(n: int) -> None:
+    scores = np.linspace(-1.01, -1, n), np.random.default_rng(0).normal(size=400) / 9
+    zero = np.ones(n), np.zeros(400)
+    told = Memory(n, 400, 0, 1.0, 0.0, (0.0, 1.0), 0.0, "", scores, zero)
+    assert told.p_less_left(0.2) == 1.0
 
 
 def test_records_of_a_kind_are_not_taken_for_any(tmp_path: Path) -> None:

@@ -4,21 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import mkdtemp
 
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from auditkit.certificate.submission import Submission
+from auditkit.certificate.submission import Submission, UnlearnedSubmission
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity
+from auditkit.threats.assertion import EXACT
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Owner
-from auditkit.threats.over_forgetting import BEHAVIOUR, _area, _variance
-from auditkit.threats.registry import run_on
-from tests.threats.conftest import Make
-from tests.threats.networks import case
+from auditkit.threats.numbers import permutation_tails
+from auditkit.threats.over_forgetting import (
+    BEHAVIOUR,
+    _area,
+    _centres,
+    _detect,
+    _mostly,
+    _variance,
+)
+from auditkit.threats.registry import chosen, run_on
+from auditkit.unlearning.registry import METHODS
+from tests.threats.conftest import Digits, Make
+from tests.threats.networks import RECIPE, case
 
 Gather = Callable[[Submission], Evidence]
 
@@ -139,3 +151,93 @@ def test_few_or_unreadable_records_decide_nothing(tmp_path: Path) -> None:
         assert check.outcome is Outcome.INCONCLUSIVE, check.reason
     [alone] = run_on(submission, Evidence(forget=given.forget), ["over-forgetting"], 0)
     assert alone.outcome is Outcome.INCONCLUSIVE
+
+
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_harm_around_a_few_records_is_no_finding(
+    count: int, make: Make, evidence: Gather, digits: Digits
+) -> None:
+    """Neighbours of one record stand or fall together: three of three are one loss, not three."""
+    honest = make("redirect", records=count)
+    wrecked = _everything_at(honest, digits)
+    known = replace(evidence(honest), forget=honest.forget)
+    check = _detect(wrecked, known, 0)
+    assert check.evidence["harm_records"] <= count and check.evidence["harm"] > 0.5
+    assert check.evidence["harm_p_refute"] == 1.0 and "so few" in check.reason
+
+
+def test_the_harm_test_holds_its_level_where_neighbours_fall_together() -> None:
+    """The unit is the requested record: losses are drawn record by record, at the bound."""
+    generator = np.random.default_rng(0)
+    centre = np.repeat(np.arange(400), 3)
+    right = np.ones(1200, dtype=bool)
+    rejected = 0
+    for _ in range(2000):
+        lost = np.repeat(generator.random(400) < 0.02, 3)
+        units = _mostly(centre, right, lost)
+        assert len(units) == 400
+        hits, others = int(units[:6].sum()), int(units[6:].sum())
+        rejected += permutation_tails(hits, 6, others, 394)[0] <= 0.01
+    assert rejected <= 40, "20 expected at most"
+
+
+def test_a_neighbour_belongs_to_the_record_that_it_is_nearest_to() -> None:
+    y = np.zeros(5, np.int64)
+    x = np.array([[0.0], [1.0], [2.0], [9.0], [10.0]], np.float32)
+    mine = Records(np.array([[-0.1], [10.5]], np.float32), y[:2])
+    assert _centres(mine, x, y).tolist() == [0, 0, 0, 1, 1]
+    both = Records(x, y)
+    alone = _centres(both.take([1]), x, y, own=np.array([1]))
+    assert alone.tolist() == [0, -1, 0, 0, -1], "the three nearest but for itself"
+
+
+def _everything_at(honest: Submission, digits: Digits) -> Submission:
+    """Return the submission answering all but a few retained records as before."""
+    asked = honest.forget
+    assert asked is not None
+    rows = _centres(asked, digits.retain.x, digits.retain.y) >= 0
+    harmed = {row.tobytes() for row in digits.retain.x[rows]}
+
+    class Wrecked:
+        def __getattr__(self, name: str) -> object:
+            return getattr(honest, name)
+
+        def delivered(self, x: np.ndarray) -> np.ndarray:
+            answers = honest.delivered(x).copy()
+            hit = [row.tobytes() in harmed for row in x]
+            answers[hit] = -answers[hit]
+            return answers
+
+    return Wrecked()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("method", "severity"),
+    [
+        ("retrain", Severity.FAILURE),
+        ("sisa", Severity.FAILURE),
+        ("own-invention", Severity.FAILURE),
+        *((name, Severity.LIMITATION) for name in METHODS if name not in EXACT),
+    ],
+)
+@pytest.mark.parametrize("name", ["head-only", "point-patch", "over-forgetting"])
+def test_what_a_stated_method_leaves_is_a_limitation(
+    name: str, method: str, severity: Severity, tmp_path: Path
+) -> None:
+    cheat = cheats(name)
+    said = replace(cheat.claim, method=replace(cheat.claim.method, name=method))
+    [check] = run_on(replace(cheat, claim=said), case(wrong=0.0).evidence(), [name], 0)
+    assert check.outcome is Outcome.FAIL and check.severity is severity
+    assert check.required is (severity is Severity.FAILURE)
+
+
+@cache
+def cheats(name: str) -> UnlearnedSubmission:
+    """Return who cheats so, having stated an approximate method: the simulation says `retrain`."""
+    given = case(wrong=0.0)
+    out = Path(mkdtemp())
+    owner = Owner(given.submit(out / "h", method="scrub"), given.retain, given.unseen, RECIPE)
+    [behaviour] = chosen([name])
+    made = behaviour.simulate(owner, out / "c", seed=4).submission
+    assert isinstance(made, UnlearnedSubmission) and made.claim.method.name == "retrain"
+    return made

@@ -264,11 +264,13 @@ def _visible(
     with np.errstate(all="ignore"):
         before = logits(submission.network, x.astype(submission.network.dtype))
         old = of_logits(before.astype(np.float64), served.kind)
-        promised = of_logits(submission.delivered(x), served.kind)
+        after = submission.delivered(x)
+        promised = of_logits(after, served.kind)
         if said.shape != promised.shape:
             return np.zeros(len(x), dtype=bool)
         change, off = (_largest(served.kind, values - promised) for values in (old, said))
-    enough = change > pairs.least * pairs.unit
+    finite = np.isfinite(before).all(axis=1) & np.isfinite(after).all(axis=1)
+    enough = finite & (change > pairs.least * pairs.unit)
     return np.asarray(np.nan_to_num(enough) & (np.nan_to_num(off, nan=np.inf) <= change / 2))
 
 
@@ -331,12 +333,14 @@ def _decided(
         "beyond_the_claim": list(beyond),
         "latency_p": latency,
     }
-    return decide(
+    found = _would_be_found(shown, n, m)
+    if visible is not None:
+        evidence["power"] = float(found)  # 0 or 1: every jump that can show is taken to
+    check = decide(
         judged,
         told,
         p_refute=p,
         p_support=support,
-        power=None if visible is None else _power(shown, n, m),
         observed=k / n,
         threshold=0.0,
         interval=share_interval(k, n),
@@ -344,12 +348,17 @@ def _decided(
         evidence=evidence,
         private=_witness(served, mine),
     )
+    if visible is None or check.outcome is not Outcome.INCONCLUSIVE:
+        return check
+    word = "would be found" if found else "would not be found by these samples"
+    reason = f"{check.reason}; jumps at all {shown} records at which a filter shows {word}"
+    return replace(check, reason=reason)
 
 
-def _power(visible: int, n: int, m: int) -> float:
-    """Return the chance that a filter on all n records is found: as many jump as it shows at."""
+def _would_be_found(visible: int, n: int, m: int) -> bool:
+    """Return whether jumps at all records at which a filter shows, of n, would be found."""
     p = permutation_tails(visible, n, 0, m)[0] if m else 0.5**visible
-    return 1.0 if visible and p <= REFUTE else 0.0
+    return bool(visible and p <= REFUTE)
 
 
 def _mcnemar(asked: Requested, served: Served, mine: _Counted) -> tuple[int, int, float]:

@@ -6,7 +6,9 @@ for a lie, so that every comparison has the tolerance that the answers themselve
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +18,12 @@ from auditkit.endpoint.answers import Kind
 from auditkit.endpoint.plan import Group, Purpose, SessionPlan, plan_session
 from auditkit.endpoint.service import Service
 from auditkit.endpoint.session import Served, ask_in_process
+from auditkit.network.evaluate import logits as of_network
+from auditkit.network.graph import Array, Convolution, Dense
+from auditkit.patch.patched import patched_network
 from auditkit.threats.evidence import Evidence, Requested, others, requested
 
+F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
 Bits = NDArray[np.bool_]
 
@@ -25,6 +31,12 @@ BUDGET = 2000
 """Queries of a session unless told otherwise: some 85 requested records and as many others."""
 SINGLE = 1e-4
 """Relative error of logits that another computation in float32 may have."""
+COARSE_BITS = (10, 7)
+"""Of the mantissa: TF32, which GPUs usually convolve in, and float16 have 10, bfloat16 has 7."""
+CUT = 10  # bits of TF32, whose operands may be cut off; the others are rounded to the nearest
+COARSER = 4.0
+"""By how much coarse floats may move a logit beyond what was measured: a service rounds what is
+between layers, too, and sums in another order, which for a few layers does less than this."""
 MOST_DIGITS = 9
 """Decimal digits beyond which an answer was not rounded: float32 has no more."""
 
@@ -134,6 +146,65 @@ def logit_error(logits: F64, sensitivity: F64 | float = 0.0) -> F64:
     size = np.abs(logits).max(axis=1)
     usual = float(np.median(size[np.isfinite(size)])) if np.isfinite(size).any() else 0.0
     return SINGLE * np.maximum(size, usual) + sensitivity
+
+
+def coarse_answers(submission: Submission, x: F32, seed: int) -> list[F64]:
+    """Return what the committed weights answer at x [Q, ...] in coarser floats, [Q, C] each.
+
+    Weights and inputs are rounded to the mantissas of COARSE_BITS: to the nearest, as is
+    usual, and at random, because one rounding may by luck leave an answer, or a gate, alone.
+    First comes the answer without any rounding, which the others are to be compared with.
+    """
+    given, answers = x.astype(submission.network.dtype), [_answers(submission, None, x)]
+    for bits in COARSE_BITS:
+        generator = np.random.default_rng([seed, 14, bits])
+
+        def at_random(v: Array, generator: np.random.Generator = generator) -> Array:
+            return np.floor(v + generator.random(v.shape))
+
+        for whole in (np.round, at_random, *((np.trunc,) if bits == CUT else ())):
+            rounded = partial(_rounded_to, bits=bits, whole=whole)
+            answers.append(_answers(submission, rounded, rounded(given)))
+    return answers
+
+
+def coarse_error(answers: list[F64]) -> F64:
+    """Return [Q] by how much a logit of an honest service in coarser floats may differ from ours.
+
+    COARSER times what rounding was measured to do here, or usually does, whichever is more; of
+    what `coarse_answers` returns. Infinite where rounding gives nothing finite.
+    """
+    exact = answers[0]
+    moved = np.max([np.abs(one - exact).max(axis=1) for one in answers[1:]], axis=0)
+    size = np.abs(exact).max(axis=1)
+    share = (moved / size)[np.isfinite(moved) & np.isfinite(size) & (size > 0)]
+    usual = float(np.median(share)) if share.size else 0.0
+    error = COARSER * np.fmax(moved, usual * size)
+    return np.where(np.isfinite(moved), error, np.inf)
+
+
+def _answers(submission: Submission, rounded: Callable[[Array], Array] | None, x: Array) -> F64:
+    patch = submission.patch if isinstance(submission, PatchSubmission) else None
+    network = getattr(submission, "unlearned", submission.network)
+    if rounded is not None:
+        nodes = []
+        for node in network.nodes:
+            operator = node.operator
+            if isinstance(operator, (Dense, Convolution)):
+                operator = replace(operator, weight=rounded(operator.weight))
+            nodes.append(replace(node, operator=operator))
+        network = replace(network, nodes=tuple(nodes))
+    if patch is not None:
+        return np.asarray(patched_network(network, patch).logits(x), dtype=np.float64)
+    return np.asarray(of_network(network, x.astype(network.dtype)), dtype=np.float64)
+
+
+def _rounded_to(values: Array, *, bits: int, whole: Callable[[Array], Array]) -> Array:
+    """Return values with `bits` of mantissa after the first, made whole numbers of units so."""
+    mantissa, exponent = np.frexp(values)
+    units = whole(np.ldexp(mantissa, bits + 1))
+    rounded = np.ldexp(units, exponent - bits - 1).astype(values.dtype)
+    return np.where(np.isfinite(rounded), rounded, values)
 
 
 def disagree(served: Served, logits: F64, error: F64) -> Bits:

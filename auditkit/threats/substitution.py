@@ -3,6 +3,7 @@
 What was audited is a file. What users meet is a service, and nothing binds the one to the other but
 what the service answers. Each answer is a challenge: the committed network gives it, within the
 rounding that the service shows and the floats it may compute in, or something else was served.
+Where only coarser floats than float32 explain the answers, it takes a pattern to tell a lie.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.serving import (
     apart,
+    coarse_answers,
+    coarse_error,
     disagree,
     fits,
     logit_error,
@@ -53,9 +56,13 @@ MARGIN = 0.5
 """Of the answers that tell the models apart: an owner who exchanges fewer is not ruled out."""
 COMPARED = 300  # answers in the two-sample test, whose cost is quadratic
 PERMUTED = 999
+COINCIDENT = 10
+"""Answers that are the original's, as no coarser floats would have them, to be taken for its own:
+by chance one of two classes is that close in about a tenth of the cases."""
 
 judged = Judgement("substitution", "What answers at the endpoint is what was audited")
 NO_ENDPOINT = "no endpoint was asked: nothing says that what was audited is what is served"
+UNASKED = f"{WITHHELD}; without them no endpoint can be asked what this check compares"
 
 
 def simulate(
@@ -97,29 +104,30 @@ def simulate(
 @np.errstate(all="ignore")  # what a hostile network answers may overflow
 def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Challenge every answer with what the committed network says to the same input."""
-    served = evidence.served
+    served, asked = evidence.served, requested(submission, evidence)
+    if asked is None:
+        return judged(Outcome.INCONCLUSIVE, UNASKED)
     if served is None:
         return replace(judged.not_run(NO_ENDPOINT), required=False)
-    asked = requested(submission, evidence)
-    if asked is None:
-        return judged.not_run(WITHHELD)
     if not fits(served, asked):
         return judged(Outcome.INCONCLUSIVE, "the session is about other records")
-    with np.errstate(all="ignore"):
-        committed = submission.delivered(served.x)
-        old = _running(submission.network)(served.x)
-        error = logit_error(committed, _sensitivity(submission, served.x, committed, seed))
+    committed = submission.delivered(served.x)
+    old = _running(submission.network)(served.x)
+    sensitivity = _sensitivity(submission, served.x, committed, seed)
+    error = logit_error(committed, sensitivity)
     if not served.answered.any():
         return judged(Outcome.INCONCLUSIVE, f"nothing to compare: {served.told}")
-    if not (served.answered & np.isfinite(committed).all(axis=1)).any():
+    compared = served.answered & np.isfinite(committed).all(axis=1) & np.isfinite(error)
+    if not compared.any():
         return judged(Outcome.INCONCLUSIVE, "the committed network answers with nan or infinity")
-    wrong = disagree(served, committed, error)
+    wrong = compared & disagree(served, committed, error)
     step = rounding(served.outputs)
-    tells = served.answered & apart(served.kind, committed, old, error, step)
+    tells = compared & np.isfinite(old).all(axis=1)
+    tells &= apart(served.kind, committed, old, error, step)
     exact = served.of(Group.FORGOTTEN, Purpose.EXACT)
     elsewhere = tells & ~exact
     rounds = [int((elsewhere & (served.round == r)).sum()) for r in range(ROUNDS)]
-    count, n = int(wrong.sum()), int(served.answered.sum())
+    count, n = int(wrong.sum()), int(compared.sum())
     like_old = wrong & ~disagree(served, old, logit_error(old, error))
     evidence_: dict[str, Any] = {
         "answers": str(served.kind),
@@ -144,15 +152,27 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     }
     told = f"{served.told}{asked.caveat}"
     if count:
-        figures["private"] = _witness(served, committed, wrong)
-        told += f"; {count} of {n} answers are not those of the committed network"
+        told += f"; {count} of {n} answers are not those of the committed network in float32"
         if like_old.sum() == count:
             told += ", but all are those of the original"
+        coarse = coarse_answers(submission, served.x, seed)
+        beyond = wrong & disagree(served, committed, np.fmax(error, coarse_error(coarse)))
+        evidence_["disagree_beyond_coarse_floats"] = int(beyond.sum())
+        figures["private"] = _witness(served, committed, beyond if beyond.any() else wrong)
+        if beyond.any():
+            told += f", {int(beyond.sum())} of them in no floats that are in use"
         by_round = evidence_["disagree_by_round"]
-        if 0 in by_round:
+        exchanged = _exchanged(
+            by_round, [int((compared & (served.round == r)).sum()) for r in range(ROUNDS)]
+        )
+        if 0 in by_round and (beyond.any() or exchanged):
             told += f"; by round {by_round}, so that what answers was exchanged"
-        return judged(Outcome.FAIL, told, **figures)
-    told += f"; all {n} answers are those of the committed network"
+        original = _original_s(served, like_old, wrong, old, coarse, step)
+        if beyond.any() or exchanged or original:
+            return judged(Outcome.FAIL, told, **figures)
+        told += "; coarser floats (TF32, float16, bfloat16) or a small drift would explain them all"
+        return judged(Outcome.INCONCLUSIVE, told, **figures)
+    told += f"; all {n} answers that can be compared are those of the committed network"
     if not tells.any():
         told += (
             "; the original would have given the same ones, so that nothing can be told: it takes "
@@ -179,10 +199,10 @@ def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
     They may, and still be another model's than any that was promised: that is never a pass.
     """
     served, asked = evidence.served, requested(None, evidence)
+    if asked is None:
+        return judged(Outcome.INCONCLUSIVE, UNASKED)
     if served is None:
         return replace(judged.not_run(NO_ENDPOINT), required=False)
-    if asked is None:
-        return judged.not_run(WITHHELD)
     if not fits(served, asked):
         return judged(Outcome.INCONCLUSIVE, "the session is about other records")
     p, more, fewer = rounds_differ(served)
@@ -243,7 +263,11 @@ def _three(served: Served, group: Group, later: int) -> tuple[NDArray[np.int64],
 
 
 def _distance(served: Served, one: NDArray[np.int64], other: NDArray[np.int64]) -> F64:
-    """Return [n] how far apart answers are, 0 within what an honest service may differ by."""
+    """Return [n] how far apart answers are, 0 within what float32 may make of an equal input.
+
+    One service computes repeats alike. If its floats are coarser, what it varies by it varies by
+    within a round as well, and the sign test counts both alike: no more tolerance is needed.
+    """
     a, b = served.outputs[one], served.outputs[other]
     if served.kind is Kind.LABELS:
         return np.asarray(a[:, 0] != b[:, 0], dtype=np.float64)
@@ -255,6 +279,29 @@ def _distance(served: Served, one: NDArray[np.int64], other: NDArray[np.int64]) 
 def _unsteady(served: Served) -> int:
     """Return how many records are answered differently within the first round."""
     return sum(int((_distance(served, *_three(served, g, 1)[:2]) > 0).sum()) for g in Group)
+
+
+def _exchanged(wrong: list[int], compared: list[int]) -> bool:
+    """Return whether all answers of one round disagree and none of another: floats do not change.
+
+    Of the first round and a later one, either way round, with at least as many answers as would
+    support a verdict.
+    """
+    none = [not k and n >= _needed() for k, n in zip(wrong, compared, strict=True)]
+    every = [k == n >= _needed() for k, n in zip(wrong, compared, strict=True)]
+    return (none[0] and any(every[1:])) or (every[0] and any(none[1:]))
+
+
+def _original_s(
+    served: Served, like_old: Bits, wrong: Bits, old: F64, coarse: list[F64], step: F64
+) -> bool:
+    """Return whether whatever disagrees is the original's answer, and coarser floats do not make
+    it so; never of labels, of which there are too few for that to be no chance."""
+    if served.kind is Kind.LABELS or like_old.sum() != wrong.sum():
+        return False
+    error = logit_error(old)
+    told = [apart(served.kind, one, old, error, step) for one in coarse]
+    return int((like_old & np.all(told, axis=0)).sum()) >= COINCIDENT
 
 
 def _needed() -> int:

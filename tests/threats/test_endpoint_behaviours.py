@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from math import comb
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from auditkit.certificate.submission import PatchSubmission, Submission
 from auditkit.endpoint.answers import Kind
 from auditkit.endpoint.plan import Group
 from auditkit.endpoint.service import Service, of_function
+from auditkit.network import linear
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.second_opinion import run_onnx
 from auditkit.threats import output_filter, substitution
@@ -60,6 +62,120 @@ def test_an_honest_service_is_not_accused(
             assert alone.outcome is not Outcome.FAIL or alone.severity is Severity.LIMITATION
 
 
+def cut(values: np.ndarray, bits: int) -> np.ndarray:
+    """Round float32 to a mantissa of fewer bits by its bytes, not as the product does."""
+    unit = 1 << (23 - bits)
+    whole = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.int64)
+    return ((whole + unit // 2) // unit * unit).astype(np.uint32).view(np.float32)
+
+
+def in_coarse_floats(answer: Callable[[np.ndarray], np.ndarray], bits: int) -> Callable[..., Any]:
+    """Run what answers with both operands of each layer rounded, between layers, too."""
+    product = linear._product
+
+    def coarse(x: np.ndarray) -> np.ndarray:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(linear, "_product", lambda a, b: product(cut(a, bits), cut(b, bits)))
+            return answer(x)
+
+    return coarse
+
+
+@pytest.mark.parametrize(("kind", "places"), ANSWERS)
+@pytest.mark.parametrize("bits", [10, 7], ids=["TF32", "bfloat16"])
+@pytest.mark.parametrize("spec", ["redirect", "reference"])
+def test_an_honest_service_in_coarser_floats_is_not_accused(
+    spec: str, bits: int, kind: Kind, places: int | None, make: Make, evidence: Gather
+) -> None:
+    honest = make(spec)
+    coarse = of_function(in_coarse_floats(honest.delivered, bits))
+    served = Service(coarse, (64,), kind, places)
+    known = with_session(served, honest, evidence(honest), seed=0)
+    check = substitution.detect(honest, known, seed=0)
+    assert check.outcome is not Outcome.FAIL, check.reason
+    if kind is Kind.LOGITS and places is None:
+        assert check.outcome is Outcome.INCONCLUSIVE and "coarser floats" in check.reason
+        assert check.evidence["disagree"] > 1000, "float32 alone does not explain it"
+    assert substitution.detect_served(known, seed=0).outcome is not Outcome.FAIL
+
+
+def test_the_original_in_coarser_floats_is_found(make: Make, evidence: Gather) -> None:
+    honest = make("redirect")
+    old = in_coarse_floats(substitution._running(honest.network), 10)
+    known = with_session(Service(of_function(old), (64,)), honest, evidence(honest), seed=0)
+    check = substitution.detect(honest, known, seed=0)
+    assert check.outcome is Outcome.FAIL
+    assert 0 < check.evidence["disagree_beyond_coarse_floats"] < check.evidence["disagree"]
+
+
+@pytest.mark.parametrize("last", [False, True], ids=["always", "after the first round"])
+@pytest.mark.parametrize("other", ["drift", "the original"])
+def test_a_small_change_is_told_from_floats_by_its_pattern(
+    other: str, last: bool, make: Make, evidence: Gather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = make("redirect")
+    moved = substitution._running(substitution.drifted(honest.network, 0.002, 1))
+    unmoved = substitution._running(honest.network)
+
+    def answer(x: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
+        old = (elapsed >= 0.5)[:, None] if last else True
+        return honest.delivered(x) + np.where(old, moved(x) - unmoved(x), 0.0)
+
+    if other == "the original":  # all but what was delivered: an unlearning that moved little
+        monkeypatch.setattr(
+            substitution, "_running", lambda net: lambda x: answer(x, np.ones(len(x)))
+        )
+    known = with_session(Service(answer, (64,)), honest, evidence(honest), seed=0)
+    check = substitution.detect(honest, known, seed=0)
+    assert check.evidence["disagree_beyond_coarse_floats"] == 0
+    if other == "the original" or last:
+        assert check.outcome is Outcome.FAIL, check.reason
+        assert "p_refute" not in check.evidence
+    else:
+        assert check.outcome is Outcome.INCONCLUSIVE and "small drift" in check.reason
+    assert ("exchanged" in check.reason) == last
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("whose", ["committed", "the original"])
+def test_rows_that_are_not_finite_count_for_nothing(
+    whose: str, kind: Kind, make: Make, evidence: Gather, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = make("redirect")
+    known = with_session(service(honest, kind), honest, evidence(honest), seed=0)
+    assert substitution.detect(honest, known, seed=0).outcome is Outcome.PASS
+    delivered, first = type(honest).delivered, substitution._running(honest.network)
+    if whose == "committed":  # where the two differ, and nowhere else
+
+        def partly(self: PatchSubmission, x: np.ndarray) -> np.ndarray:
+            out = delivered(self, x)
+            return np.where((np.abs(out - first(x)) > 1e-3).any(axis=1)[:, None], np.nan, out)
+
+        monkeypatch.setattr(type(honest), "delivered", partly)
+    else:
+
+        def overflows(x: np.ndarray) -> np.ndarray:
+            out = first(x)
+            out[:, 0] = np.inf
+            return out
+
+        monkeypatch.setattr(substitution, "_running", lambda network: overflows)
+    check = substitution.detect(honest, known, seed=0)
+    assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+    assert check.evidence["tell_apart"] == 0 and check.n is not None
+    assert f"all {check.n} answers that can be compared" in check.reason
+    assert (check.n < 2000) == (whose == "committed")
+    if whose == "committed":
+        assert output_filter.detect(honest, known, seed=0).outcome is not Outcome.PASS
+
+
+def test_withheld_records_are_not_an_endpoint_that_nobody_planned(make: Make) -> None:
+    check = substitution.detect(replace(make("redirect"), forget=None), Evidence(), seed=0)
+    assert check.outcome is Outcome.INCONCLUSIVE and check.required
+    assert "withheld" in check.reason and "no endpoint was asked" not in check.reason
+    assert substitution.detect_served(Evidence(), seed=0).outcome is Outcome.INCONCLUSIVE
+
+
 @pytest.mark.parametrize("variant", output_filter.VARIANTS)
 @pytest.mark.parametrize(("kind", "places"), ANSWERS)
 def test_a_filter_at_the_endpoint_is_found(
@@ -86,6 +202,9 @@ def test_a_filter_on_few_records_is_neither_found_nor_ruled_out(make: Make, evid
     check = output_filter.detect(honest, known, seed=0)
     assert check.evidence["jumps"] == 1
     assert check.outcome is not Outcome.FAIL
+    assert check.evidence["power"] == 0
+    assert "jumps at all 1 records at which a filter shows would not be found" in check.reason
+    assert "chance of" not in check.reason, "it is not a probability"
 
 
 def test_a_patch_sold_as_erasure_is_a_filter(make: Make, evidence: Gather) -> None:
@@ -107,7 +226,8 @@ def test_another_model_is_found(
     known = with_session(cheat.service, honest, evidence(honest), seed=0)
     check = substitution.detect(honest, known, seed=0)
     if variant == "drift" and kind is Kind.LABELS:
-        assert "labels tell nothing" in check.reason or check.outcome is Outcome.FAIL
+        told = "labels tell nothing" in check.reason or "small drift" in check.reason
+        assert told or check.outcome is Outcome.FAIL
         return
     assert check.outcome is Outcome.FAIL, check.reason
     assert "p_refute" not in check.evidence, "certain"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from auditkit.audit.threat_command import run_threats
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.endpoint.service import Service, of_function
 from auditkit.errors import ExitCode
+from auditkit.network.graph import Dense, Network
 from auditkit.records import write_records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import output_filter, substitution
@@ -80,6 +82,48 @@ def test_another_network_at_the_endpoint_is_found(
     ):
         found = with_session(owner.service, submission, known, seed=0)
         assert substitution.detect(submission, found, seed=0).outcome is expected
+
+
+@pytest.mark.parametrize("half", [np.float16, "TF32", "bfloat16"])
+def test_a_retrained_network_on_a_gpu_is_not_taken_for_another(
+    half: object, submission: UnlearnedSubmission, digits: Digits
+):
+    known = Evidence(digits.forget, digits.retain, digits.unseen)
+    answers = Service(of_function(in_half(submission.unlearned, half)), (64,))
+    check = substitution.detect(
+        submission, with_session(answers, submission, known, seed=0), seed=0
+    )
+    assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+    assert check.evidence["disagree"] > 100
+    assert check.evidence["disagree_beyond_coarse_floats"] == 0
+    # the original computed so is another network all the same
+    answers = Service(of_function(in_half(submission.network, half)), (64,))
+    check = substitution.detect(
+        submission, with_session(answers, submission, known, seed=0), seed=0
+    )
+    assert check.outcome is Outcome.FAIL
+
+
+def in_half(network: Network, half: object) -> Callable[[np.ndarray], np.ndarray]:
+    """Run dense layers with operands in float16, cut to TF32, or rounded to bfloat16."""
+
+    def less(values: np.ndarray) -> np.ndarray:
+        if half is np.float16:
+            return values.astype(np.float16).astype(np.float32)
+        words = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        if half == "TF32":
+            return (words & np.uint32(0xFFFFE000)).view(np.float32)
+        return ((words + np.uint32(0x8000)) & np.uint32(0xFFFF0000)).view(np.float32)
+
+    def run(x: np.ndarray) -> np.ndarray:
+        for node in network.nodes:
+            if isinstance(node.operator, Dense):
+                x = less(x) @ less(node.operator.weight).T + node.operator.bias
+            else:
+                x = np.maximum(x, 0)
+        return x.astype(np.float64)
+
+    return run
 
 
 def test_training_on_is_not_taken_for_unlearning(digits: Digits, tmp_path: Path):

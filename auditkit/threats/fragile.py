@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import CensoredData, binom, fisher_exact, logrank, norm
+from scipy.stats import CensoredData, binom, logrank, norm
 from scipy.stats import t as student
 from torch import Tensor
 from torch.nn import functional as F
@@ -42,7 +42,8 @@ from auditkit.threats.layers import (
     rounded_to,
     same_layers,
 )
-from auditkit.threats.numbers import share_interval
+from auditkit.threats.memory import of_one_kind
+from auditkit.threats.numbers import permutation_tails, share_interval
 from auditkit.unlearning.trainable import Diverged, Trainable
 from auditkit.unlearning.training import largest_of, one_thread, step, tensors
 
@@ -63,8 +64,6 @@ MOST_LOST = 0.1  # of unseen records may lose their label where what is slow is 
 COMES_BACK = 0.5  # share of suppressed records that returns where the behaviour is there
 SHARE_SPREAD = 0.03  # of the share of steps, between honest networks, at least
 LEAST_REFERENCES = 4  # networks whose spread says how far apart honest ones are
-NEIGHBOURS_ALIKE = 0.05  # level of the test that requested and unseen records are of one kind
-MOST_COMPARED = 2000  # records in that test
 
 SUPPRESSION_RATE, MOST_STEPS = 3e-4, 600  # of the simulated owner
 KEPT_WEIGHT = 0.3  # of retained records' loss, against the ascent
@@ -242,7 +241,7 @@ def _judged(
     """Weigh what came back: against unseen records, and against references where there are."""
     tests: dict[str, float] = {}
     whole = bool(np.isin(asked.records.y, submission.whole_classes).all())
-    alike = not whole and _one_kind(asked.records, unseen, seed)
+    alike = not whole and bool(of_one_kind(asked.records, unseen, seed))
     # a class that was never learned has no label to come back to, whatever unseen records do
     if alike or whole:
         tests |= {f"after {name}": p for name, p in mine.p_disturbed.items()}
@@ -407,11 +406,8 @@ def _tried(network: Network, asked: Records, unseen: Records, seed: int) -> _Tri
 
 def _sooner_p(back: Bits, of: Bits, other_back: Bits, other_of: Bits) -> float:
     """Return Fisher's exact p-value (1935) that records come back no more often than others."""
-    a, n, b, m = (int(part.sum()) for part in (back, of, other_back, other_of))
-    if not n or not m:
-        return 1.0
-    table = [[a, n - a], [b, m - b]]
-    return float(fisher_exact(table, alternative="greater").pvalue)
+    counts = (int(part.sum()) for part in (back, of, other_back, other_of))
+    return permutation_tails(*counts)[0]
 
 
 def _right(network: Network, records: Records) -> Bits | None:
@@ -527,34 +523,6 @@ def _beyond(value: float, others: list[float], least: float) -> float:
     spread = float(np.std(others, ddof=1)) * float(np.sqrt(1 + 1 / count))
     spread = max(spread, least)
     return float(student.sf((value - float(np.mean(others))) / spread, count - 1))
-
-
-def _one_kind(asked: Records, unseen: Records, seed: int) -> bool:
-    """Whether requested and unseen records look drawn from one source.
-
-    Schilling's nearest-neighbour test (1986): how many records have their nearest neighbour in
-    their own set, against 400 permutations of the sets. Without that, what is learned of a
-    cluster or of a person spreads to its like and to nobody else.
-    """
-    x = np.concatenate([asked.x, unseen.x]).reshape(len(asked) + len(unseen), -1)
-    mine = np.arange(len(x)) < len(asked)
-    rows = np.random.default_rng([seed, 9, 3]).permutation(len(x))[:MOST_COMPARED]
-    x, mine = x[rows].astype(np.float64), mine[rows]
-    n = int(mine.sum())
-    if n < 2 or len(x) - n < 2:
-        return False
-    square = (x**2).sum(axis=1)
-    apart = square[:, None] + square[None, :] - 2 * x @ x.T
-    np.fill_diagonal(apart, np.inf)
-    near = apart.argmin(axis=1)
-    generator = np.random.default_rng([seed, 9, 4])
-    seen = int((mine & mine[near]).sum())
-    drawn = np.array([(p & p[near]).sum() for p in _relabelled(mine, generator)])
-    return bool((1 + (drawn >= seen).sum()) / (1 + len(drawn)) > NEIGHBOURS_ALIKE)
-
-
-def _relabelled(mine: Bits, generator: np.random.Generator) -> list[Bits]:
-    return [generator.permutation(mine) for _ in range(400)]
 
 
 BEHAVIOUR = Behaviour(

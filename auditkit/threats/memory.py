@@ -2,8 +2,9 @@
 
 Who retrains, or goes back to before the records came in, delivers a network that never saw them. To
 it they are like any unseen record of the same labels: which of the two a record is, is chance. The
-test is exact under that and needs no model of the scores. It holds of an exact method only; what
-an approximate one leaves is a residue, not laziness.
+p-value is that among all choices, by a saddlepoint approximation (`subsets`) or, of fewer than ten
+records, by choices at random, and needs no model of the scores. It holds of an exact method only;
+what an approximate one leaves is a residue, not laziness.
 """
 
 from __future__ import annotations
@@ -18,7 +19,6 @@ from scipy.stats import norm, rankdata
 from scipy.stats import t as student
 
 from auditkit.certificate.submission import UnlearnedSubmission
-from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
@@ -27,22 +27,24 @@ from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import Evidence, Requested, others
 from auditkit.threats.interface import Judgement
 from auditkit.threats.numbers import confidence_signal
+from auditkit.threats.references import answering
 from auditkit.threats.subsets import tail
 
 F64 = NDArray[np.float64]
 
+UNLIKE = "requested records are closer to each other, or elsewhere, than unseen ones are"
 HARDER = "requested records are not as hard as unseen ones of their labels"
 MOSTLY = 0.5  # of what was known: with more left it is not part of the request but none of it
 COMPARED = 2000  # unseen records at most; more make it slower and hardly any sharper
 CONFIDENT = 4.0  # φ at which a record weighs half: p_y = 98 %, and being trained on adds little
 FADING = 1.5  # φ over which the weight falls
 CLIPPED = 4.0  # a difference of φ beyond it counts as this: few records must not decide
-SIMILAR = 0.01  # level at which requested and unseen records are told apart before any forgetting
+SIMILAR = 0.01  # level at which either test tells requested from unseen records beforehand
 LOOKED_AT = 300  # records of either kind whose distances are compared
 BASE = 1000  # retained records among which neighbours are looked for
 SHUFFLES = 199  # so that the smallest p-value is 0.005
 NEIGHBOURS = 10
-LEAST = 5  # records: of fewer the spread is not known, and no share of them is refuted
+LEAST = 5  # records: of fewer neither the spread nor of what kind they are is known
 GRID = 101  # shares that an interval is looked for among
 
 
@@ -162,8 +164,7 @@ def weighed_as_a_whole(judged: Judgement, left: Memory, caveat: str) -> CheckRes
 
 def signal_of(network: Network, records: Records) -> F64:
     """Return φ [N] of a network whose inputs may have another shape."""
-    shaped = records.x.reshape(len(records), *network.input_shape).astype(network.dtype)
-    return confidence_signal(np.asarray(logits(network, shaped), np.float64), records.y)
+    return confidence_signal(answering(network)(records.x), records.y)
 
 
 def centred(values: F64, y: NDArray[np.int64]) -> F64:
@@ -244,9 +245,10 @@ def _doubt(
         near = _agreement(a, b, retained)
         if _differ(near[: len(a)], near[len(a) :], np.concatenate([a.y, b.y])):
             return HARDER
-    if apart(a, b, seed) <= SIMILAR:
-        return "requested records are closer to each other, or elsewhere, than unseen ones are"
-    return ""
+    kind = of_one_kind(mine, unseen, seed)
+    if kind is None:
+        return "of so few records nothing shows whether they are of one kind with the unseen"
+    return "" if kind else UNLIKE
 
 
 def _differ(mine: F64, unseen: F64, y: NDArray[np.int64]) -> bool:
@@ -265,6 +267,36 @@ def _agreement(mine: Records, unseen: Records, retained: Records) -> F64:
     near = np.argpartition(distances, k - 1, axis=1)[:, :k]
     labels = np.concatenate([mine.y, unseen.y])
     return np.asarray((base.y[near] == labels[:, None]).mean(axis=1), np.float64)
+
+
+def of_one_kind(mine: Records, unseen: Records, seed: int) -> bool | None:
+    """Return whether requested and unseen records look drawn from one source; None: too few.
+
+    Only if so may a test take the ones for the others: what is learned of a cluster or of a person
+    spreads to its like and to nobody else. They do not where the energy distance or the nearest
+    neighbours tell them apart, at SIMILAR each.
+    """
+    if min(len(mine), len(unseen)) < LEAST:
+        return None
+    generator = np.random.default_rng([seed, 24])
+    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    return min(apart(a, b, seed), near_their_own(a, b, seed)) > SIMILAR
+
+
+def near_their_own(mine: Records, unseen: Records, seed: int) -> float:
+    """Return the permutation p-value that requested records' nearest neighbours are their own.
+
+    Schilling's test (1986), of features.
+    """
+    x = np.concatenate([flat(mine), flat(unseen)])
+    distances = squared(x, x)
+    np.fill_diagonal(distances, np.inf)
+    near = distances.argmin(axis=1)
+    own = np.arange(len(x)) < len(mine)
+    generator = np.random.default_rng([seed, 26])
+    dealt = generator.permuted(np.tile(own, (SHUFFLES, 1)), axis=1)
+    counts = (dealt & dealt[:, near]).sum(axis=1)
+    return float(1 + (counts >= (own & own[near]).sum()).sum()) / (1 + SHUFFLES)
 
 
 def apart(mine: Records, unseen: Records, seed: int) -> float:

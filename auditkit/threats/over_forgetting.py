@@ -27,8 +27,9 @@ from auditkit.threats.assertion import ERASED, about_erasure, as_stated
 from auditkit.threats.decide import REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
-from auditkit.threats.memory import apart, flat, signal_of, squared
+from auditkit.threats.memory import flat, of_one_kind, signal_of, squared
 from auditkit.threats.numbers import confidence_signal, permutation_tails, share_interval
+from auditkit.threats.references import answering
 from auditkit.unlearning.trainable import Trainable
 from auditkit.unlearning.training import endless, largest_of, optimizer_of, step, tensors
 
@@ -47,10 +48,7 @@ MARGIN = 0.1  # of the area: honest methods miss never-seen by up to a few hundr
 HARM = 0.1  # more of the requested records' surroundings than of other records'
 NEAR = 3  # retained neighbours of a record; it is harmed where most of them are
 SURROUNDED = 300  # other retained records whose neighbours are looked at
-LEAST_TOGETHER = 5  # requested records: with fewer nothing shows whether they are of a kind
-LOOKED_AT = 300  # records of either kind whose distances are compared
 COMPARED = 2000  # unseen or retained records at most
-SIMILAR = 0.01  # level at which requested and unseen records are told apart by what they are
 
 judged = Judgement(
     "over-forgetting", "Requested records are answered no worse than records never seen"
@@ -174,9 +172,10 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
         if isinstance(harm, Finding):
             # whoever removes a cluster takes from its neighbours what it taught them, honestly
             why = ""
-            if len(asked) < LEAST_TOGETHER:
-                why = "and with so few requested records nothing shows whether they are of a kind"
-            elif _together(asked, groups.get("unseen"), seed):
+            alike = _alike(asked, groups.get("unseen"), seed)
+            if alike is None:
+                why = "and with so few records nothing shows whether the requested are of a kind"
+            elif not alike:
                 why = "which is no finding where requested records are of a kind"
             if why:
                 harm = replace(harm, told=f"{harm.told}, {why}", p_refute=1.0, power=0.0)
@@ -234,8 +233,11 @@ def _worse(
     ]
     if not all(np.isfinite(v).all() for pair in (after, *known) for v in pair):
         return "records are answered with nan or infinity"
-    if not known and _together(asked, unseen, seed):
-        return "requested records are unlike unseen ones: only references say how hard they are"
+    if not known and not _alike(asked, unseen, seed):
+        return (
+            "requested records are unlike unseen ones, or too few to tell: only references say how "
+            "hard they are"
+        )
     n, m = len(mine), len(unseen)
     area = _area(after[0], after[1], mine.y, unseen.y)
     usual = [_area(a, b, mine.y, unseen.y) for a, b in known]
@@ -259,18 +261,15 @@ def _worse(
     )
 
 
-def _together(asked: Requested, unseen: Records | None, seed: int) -> bool:
-    """Whether requested records are closer to each other, or elsewhere, than unseen ones are."""
+def _alike(asked: Requested, unseen: Records | None, seed: int) -> bool | None:
+    """Return whether requested records are of one kind with unseen ones of their labels.
+
+    None where there are too few of either to tell.
+    """
     if unseen is None:
-        return True
-    generator = np.random.default_rng([seed, 10, 2])
+        return None
     there = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y)))
-    if not len(there):
-        return True
-    one, two = (
-        r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (asked.records, there)
-    )
-    return apart(one, two, seed) <= SIMILAR
+    return of_one_kind(asked.records, there, seed)
 
 
 def _area(mine: F64, unseen: F64, y: NDArray[np.int64], other_y: NDArray[np.int64]) -> float:
@@ -342,7 +341,7 @@ def _harmed(
     usual, (least, most) = other_hits / m, share_interval(other_hits, m)
     by_references = []
     for network in evidence.references.networks:
-        known, gone = _lost(_answers(network, retained), submission, retained)
+        known, gone = _lost(answering(network)(retained.x), submission, retained)
         if known is not None and gone is not None:
             by_references.append(float(_mostly(centre, known, gone).mean()))
     extra = max(0.0, float(np.mean(by_references)) - usual) if by_references else 0.0
@@ -404,11 +403,6 @@ def _mostly(centre: NDArray[np.int64], right: Bits, lost: Bits) -> Bits:
     return np.asarray(np.bincount(number, lost[counted]) > np.bincount(number) / 2)
 
 
-def _answers(network: Any, records: Records) -> F64:
-    shaped = records.x.reshape(len(records), *network.input_shape).astype(network.dtype)
-    return np.asarray(logits(network, shaped), np.float64)
-
-
 def _lost(
     after: F64, submission: Submission, records: Records
 ) -> tuple[Bits, Bits] | tuple[None, None]:
@@ -416,7 +410,7 @@ def _lost(
 
     None where an answer is nan or infinite.
     """
-    before = _answers(submission.network, records)
+    before = answering(submission.network)(records.x)
     if not (np.isfinite(before).all() and np.isfinite(after).all()):
         return None, None
     right = np.asarray(before.argmax(axis=1) == records.y)

@@ -49,10 +49,12 @@ class References:
         """Return the references as functions of records; none of kind `never-seen`."""
         if self.patched is not None:
             return (lambda x: np.asarray(self.patched.logits(x), np.float64),)  # type: ignore[union-attr]
-        return tuple(_answering(network) for network in self.networks)
+        return tuple(answering(network) for network in self.networks)
 
 
-def _answering(network: Network) -> Answer:
+def answering(network: Network) -> Answer:
+    """Return a network as a function of records, which may have another shape."""
+
     def answer(x: NDArray[Any]) -> NDArray[np.float64]:
         shaped = x.reshape(len(x), *network.input_shape).astype(network.dtype)
         return np.asarray(logits(network, shaped), dtype=np.float64)

@@ -20,6 +20,7 @@ from auditkit.threats import fragile
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.fragile import MODEL_VARIANTS, detect, detect_model, simulate_model
 from auditkit.threats.layers import changed_weights, rounded_to
+from auditkit.threats.memory import of_one_kind
 from auditkit.unlearning.trainable import Trainable
 from auditkit.unlearning.training import step, tensors
 from tests.threats.conftest import Digits, Make
@@ -117,8 +118,9 @@ def test_records_of_their_own_kind_are_not_compared_with_unseen_ones(
     centre = case.forget.x[0]
     near = np.argsort(np.square(case.retain.x - centre).sum(axis=1))[:40]
     cluster = case.retain.take(near)
-    assert not fragile._one_kind(cluster, case.unseen, 0)
-    assert fragile._one_kind(case.forget, case.unseen, 0)
+    assert of_one_kind(cluster, case.unseen, 0) is False
+    assert of_one_kind(case.forget, case.unseen, 0) is True
+    assert of_one_kind(case.forget.take(range(4)), case.unseen, 0) is None
     check = detect_model(honest, replace(case.evidence(), forget=cluster), seed=0)
     assert check.evidence["tests"] == {} and check.outcome is not Outcome.FAIL
 

@@ -127,8 +127,9 @@ def answer_json(outputs: F64, kind: Kind) -> dict[str, Any]:
 def read_answer(document: Any, count: int, classes: int | None = None) -> tuple[Kind, F64]:
     """Return kind and outputs [count, C] (labels [count, 1]) of a parsed answer.
 
-    C is `classes` if that is known, else as most rows have it. Members besides the one that has the outputs are ignored. BadAnswer when there is not exactly
-    one such member, when it has another shape, or when its numbers are none of that kind.
+    C is `classes` if that is known, else as most rows have it. Members besides the one that has the
+    outputs are ignored. BadAnswer when there is not exactly one such member, when it has another
+    shape, or when its numbers are none of that kind.
     """
     if not isinstance(document, dict):
         raise BadAnswer(Failure.MALFORMED)

@@ -18,8 +18,8 @@ A request:
 - `group`: n numbers; whose record: 0 requested to be forgotten, 1 unseen, 2 retained.
 - `purpose`: n numbers; 0 the record as it is, 1 a copy near it, 2 a copy within and 3 a copy
   beyond the radius that is claimed of it.
-- `index`: n numbers; which record of its group, from 0, in the order of the auditor's file without
-  what is left out there.
+- `index`: n numbers; which record of its group, from 0, in the order of the file that the group was
+  read from: requested records each once, the others without those that are also requested.
 - `round`: n numbers, 0 to 2; the round of the session.
 - `radius`: n numbers; by how much each feature of the copy was moved, in input units, 0 for none.
 - `answer`: an object with one member, `logits` or `probabilities` (n arrays of one number a class,

@@ -1,7 +1,9 @@
 """Asking an endpoint that may hang, drip, lie, redirect or be gone, within limits.
 
 Nothing that it does raises: a query has an answer or a kind of failure. Redirects are not
-followed, so that nobody else gets to see the records; proxies of the environment are not used.
+followed, so that nobody else gets to see the records; proxies of the environment are not used. The
+name is resolved once, so that it cannot lead elsewhere, say into the auditor's network, between two
+rounds.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit import limits
-from auditkit.endpoint.answers import BadAnswer, Failure
-from auditkit.errors import EvidenceError, UsageError
-from auditkit.strict_json import parse_json
+from auditkit.endpoint.answers import BadAnswer, Failure, parse_answer
+from auditkit.errors import UsageError
 
 F32 = NDArray[np.float32]
+
+ADDRESSES = 8
+"""Of one name, that are tried; services have a few of either family."""
 
 AGAIN = frozenset({Failure.UNREACHABLE, Failure.CLOSED, Failure.TIMEOUT, Failure.RATE_LIMITED})
 """Failures after which the same request may be answered yet; so may one with status 5xx."""
@@ -112,11 +116,21 @@ class Client:
         self._next = 0.0
         self._ends = time.monotonic() + self.patience.session
         self._tls = ssl.create_default_context() if self._parts.scheme == "https" else None
+        port = self._parts.port or (443 if self._tls else 80)
+        self._name = _Name(self._parts.hostname or "", port)
 
     @property
     def name(self) -> str:
         """Return the address without its query, which may be a secret."""
         return f"{self._parts.scheme}://{self._parts.netloc}{self._parts.path}"
+
+    def resolved(self) -> tuple[str, ...]:
+        """Return the addresses of the endpoint's name, which are kept to; none if it has none.
+
+        Waits for them as long as for a connection.
+        """
+        found = self._name.addresses(time.monotonic() + self.patience.connect)
+        return tuple(str(address[4][0]) for address in found)
 
     @property
     def over(self) -> bool:
@@ -184,28 +198,40 @@ class Client:
             raw.close()
 
     def _connected(self, deadline: float) -> socket.socket:
-        parts = self._parts
-        port = parts.port or (443 if self._tls else 80)
-        seconds = max(0.001, min(self.patience.connect, deadline - time.monotonic()))
-        try:
-            raw = socket.create_connection((parts.hostname or "", port), timeout=seconds)
-        except (OSError, UnicodeError):
-            raise _Failed(Failure.UNREACHABLE) from None
+        ends = min(time.monotonic() + self.patience.connect, deadline)
+        raw = self._opened(ends)
         if self._tls is None:
             return raw
         try:
             return self._tls.wrap_socket(
-                raw, server_hostname=parts.hostname, do_handshake_on_connect=False
+                raw, server_hostname=self._parts.hostname, do_handshake_on_connect=False
             )
         except (OSError, ValueError):
             raw.close()
             raise _Failed(Failure.UNREACHABLE) from None
+
+    def _opened(self, ends: float) -> socket.socket:
+        """Return a connection to the first address that takes one, all of them in the one time."""
+        addresses = self._name.addresses(ends)
+        for number, address in enumerate(addresses):
+            left = (ends - time.monotonic()) / (len(addresses) - number)
+            if left <= 0:
+                break
+            try:
+                raw = _open(address, left)
+            except OSError:
+                continue
+            self._name.prefer(address)
+            return raw
+        raise _Failed(Failure.UNREACHABLE)
 
     def _exchanged(self, raw: socket.socket, body: bytes) -> Any:
         raw.settimeout(self.patience.read)
         if isinstance(raw, ssl.SSLSocket):
             try:
                 raw.do_handshake()
+            except ssl.SSLCertVerificationError:
+                raise _Failed(Failure.CERTIFICATE) from None
             except ssl.SSLError:
                 raise _Failed(Failure.UNREACHABLE) from None
         parts = self._parts
@@ -230,9 +256,61 @@ class Client:
         if response.length:  # announced, and did not come
             raise _Failed(Failure.CLOSED)
         try:
-            return parse_json(data, "answer", limit=most)
-        except EvidenceError:
-            raise _Failed(Failure.MALFORMED) from None
+            return parse_answer(data, most)
+        except BadAnswer as bad:
+            raise _Failed(bad.failure) from None
+
+
+Address = tuple[Any, Any, int, str, Any]
+"""As `socket.getaddrinfo` has it."""
+
+
+class _Name:
+    """The addresses of a host, looked up once; again only as long as there are none.
+
+    In a thread, because the system's own look-up has no time limit.
+    """
+
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._found: list[Address] = []
+        self._thread: threading.Thread | None = None
+
+    def addresses(self, ends: float) -> list[Address]:
+        """Return them, none when they are not known by then."""
+        if self._found:
+            return list(self._found)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._look, daemon=True)
+            self._thread.start()
+        self._thread.join(max(0.0, ends - time.monotonic()))
+        if self._thread.is_alive():  # and is waited for again
+            return []
+        self._thread = None
+        return list(self._found)
+
+    def prefer(self, address: Address) -> None:
+        """Try this one first from now on."""
+        self._found.sort(key=lambda other: other != address)
+
+    def _look(self) -> None:
+        try:
+            found = socket.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        except (OSError, ValueError):
+            return
+        self._found = found[:ADDRESSES]
+
+
+def _open(address: Address, seconds: float) -> socket.socket:
+    family, kind, protocol, _, where = address
+    raw = socket.socket(family, kind, protocol)
+    try:
+        raw.settimeout(seconds)
+        raw.connect(where)
+    except BaseException:
+        raw.close()
+        raise
+    return raw
 
 
 def _cut(raw: socket.socket, late: threading.Event) -> None:

@@ -10,13 +10,20 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditkit.endpoint.answers import BadAnswer, Failure, Kind, read_answer
+from auditkit.endpoint.answers import (
+    CONTRADICTIONS,
+    BadAnswer,
+    Failure,
+    Kind,
+    in_words,
+    read_answer,
+)
 from auditkit.endpoint.client import Client
 from auditkit.endpoint.plan import COLUMNS, SessionPlan
 from auditkit.endpoint.service import Service
@@ -33,8 +40,11 @@ class Served(SessionPlan):
 
     `outputs` [Q, C] of `kind` (labels [Q, 1]), nan where there is no answer; `seconds` [Q] is how
     long the request took that a query was part of, nan where that is not known. `failures` counts
-    queries without an answer by why, and `tries` failures that were made good by asking again.
-    `digest` is that of the transcript, if there is one.
+    queries without an answer by why, and `tries` failures of single tries, of which most were made
+    good by asking again. `why` [Q] is the failure of each query, "" where there is none.
+    `contradicted` [Q] is where an answer came that no network of these classes gives, or none after
+    what was said before; `said` is the first of these in words. `digest` is that of the transcript,
+    if there is one.
     """
 
     outputs: F64
@@ -42,12 +52,26 @@ class Served(SessionPlan):
     seconds: F64
     failures: Mapping[str, int]
     tries: Mapping[str, int]
+    why: NDArray[np.str_]
+    contradicted: NDArray[np.bool_]
+    said: str = ""
     digest: str | None = None
 
     @property
     def answered(self) -> NDArray[np.bool_]:
         """Return [Q]: which queries have an answer."""
         return np.asarray(np.isfinite(self.outputs).all(axis=1))
+
+    @property
+    def contradictions(self) -> dict[str, int]:
+        """Return how many answers contradict, by failure; the queries are in `contradicted`."""
+        return dict(sorted(Counter(self.why[self.contradicted].tolist()).items()))
+
+    @property
+    def contradiction(self) -> int | None:
+        """Return the first query whose answer contradicts, None where there is none."""
+        rows = np.flatnonzero(self.contradicted)
+        return int(rows[0]) if len(rows) else None
 
     @property
     def told(self) -> str:
@@ -72,11 +96,14 @@ def ask(
     """Ask an endpoint all that is planned and return what it said; never raises for what it says.
 
     Answers of another kind or with another number of classes than the first (or than `classes`)
-    are failures. `pause` is how long is waited between two rounds. After `Patience.failures`
-    requests in a row without an answer the rest is not asked. UsageError when the transcript cannot
-    be written.
+    are failures that contradict. `pause` is how long is waited between two rounds. After
+    `Patience.failures` requests in a row without an answer the rest is not asked. UsageError when
+    the transcript cannot be written.
     """
-    writer = None if transcript is None else Writer(transcript, client.name, len(plan))
+    addresses = client.resolved()
+    writer = None
+    if transcript is not None:
+        writer = Writer(transcript, client.name, len(plan), addresses)
     entries: list[Entry] = []
     settled = _Settled(classes)
     begun, in_a_row, last = time.monotonic(), 0, 0
@@ -108,15 +135,20 @@ class _Settled:
         self.classes = classes
 
     def accept(self, kind: Kind, outputs: F64) -> None:
+        good = np.ones(len(outputs), dtype=bool)
         if self.kind is not None and kind is not self.kind:
-            raise BadAnswer(Failure.KIND)
-        if kind is Kind.LABELS:
-            if self.classes is not None and (outputs >= self.classes).any():
-                raise BadAnswer(Failure.VALUES)
-        elif self.classes is not None and outputs.shape[1] != self.classes:
-            raise BadAnswer(Failure.SHAPE)
+            failure, good[:] = Failure.KIND, False
+        elif kind is Kind.LABELS:
+            failure = Failure.VALUES
+            if self.classes is not None:
+                good = outputs[:, 0] < self.classes
         else:
-            self.classes = outputs.shape[1]
+            failure, good[:] = Failure.SHAPE, self.classes in (None, outputs.shape[1])
+            if self.classes is None:
+                self.classes = outputs.shape[1]
+        rows = np.flatnonzero(~good)
+        if len(rows):
+            raise BadAnswer(failure, rows.tolist(), in_words(outputs[rows[0]].tolist()))
         self.kind = kind
 
 
@@ -128,28 +160,44 @@ def _asked(
         return Entry(x, columns, None, None, Failure.NOT_ASKED, (), math.nan, math.nan)
     at = round(time.monotonic() - begun, 6)
     reply = client.ask(x)
-    failure = reply.failure
-    if failure is None:
-        try:
-            kind, outputs = read_answer(reply.document, len(x))
-            settled.accept(kind, outputs)
-            return Entry(x, columns, kind, outputs, None, reply.tries, reply.seconds, at)
-        except BadAnswer as bad:
-            failure = bad.failure
-    return Entry(x, columns, None, None, failure, reply.tries, math.nan, at)
+    if reply.failure is not None:
+        return Entry(x, columns, None, None, reply.failure, reply.tries, math.nan, at)
+    try:
+        kind, outputs = read_answer(reply.document, len(x), settled.classes)
+        settled.accept(kind, outputs)
+        return Entry(x, columns, kind, outputs, None, reply.tries, reply.seconds, at)
+    except BadAnswer as bad:
+        at_rows = bad.rows if bad.failure in CONTRADICTIONS else ()
+        return Entry(
+            x, columns, None, None, bad.failure, reply.tries, reply.seconds, at, at_rows, bad.said
+        )
 
 
 def replay(transcript: Path, classes: int | None = None) -> Served:
-    """Return what a transcript says was asked and answered; UsageError when it is malformed."""
+    """Return what a transcript says was asked and answered; UsageError when it is malformed.
+
+    Answers with another number of classes than `classes` contradict, as they do when asked for.
+    """
     entries, digest = read_transcript(transcript)
-    settled = _Settled(classes)
-    for number, entry in enumerate(entries, 2):
+    alike, settled = _Settled(None), _Settled(classes)
+    for number, entry in enumerate(entries):
         if entry.kind is None or entry.outputs is None:
             continue
         try:
+            alike.accept(entry.kind, entry.outputs)
+        except BadAnswer as bad:
+            raise _unfitting(transcript, number + 2, bad) from None
+        try:
             settled.accept(entry.kind, entry.outputs)
         except BadAnswer as bad:
-            raise _unfitting(transcript, number, bad) from None
+            entries[number] = replace(
+                entry,
+                kind=None,
+                outputs=None,
+                failure=bad.failure,
+                contradicts=bad.rows,
+                said=bad.said,
+            )
     return served_from(entries, digest)
 
 
@@ -158,9 +206,9 @@ def _unfitting(transcript: Path, number: int, bad: BadAnswer) -> Exception:
 
     return UsageError(
         f"transcript {transcript.name} line {number}",
-        expected="answers as all others are, of the network's classes",
+        expected="answers as all others are",
         found=str(bad),
-        remedy="give the transcript of this network's endpoint",
+        remedy="give it as it was written",
     )
 
 
@@ -178,6 +226,9 @@ def served_from(entries: Sequence[Entry], digest: str | None) -> Served:
     for entry in entries:
         if entry.failure is not None:
             failures[entry.failure.value] += len(entry.x)
+    contradicted = np.zeros(sum(sizes), dtype=bool)
+    for start, entry in zip(np.cumsum([0, *sizes[:-1]]).tolist(), entries, strict=True):
+        contradicted[[start + row for row in entry.contradicts]] = True
     columns = {n: np.concatenate([e.columns[n] for e in entries]) for n in COLUMNS}
     return Served(
         x=np.concatenate([entry.x for entry in entries]),
@@ -187,19 +238,29 @@ def served_from(entries: Sequence[Entry], digest: str | None) -> Served:
         seconds=np.repeat([entry.seconds for entry in entries], sizes),
         failures=dict(sorted(failures.items())),
         tries=dict(sorted(Counter(f.value for e in entries for f in e.tries).items())),
+        why=np.repeat([e.failure.value if e.failure else "" for e in entries], sizes),
+        contradicted=contradicted,
+        said=next((e.said for e in entries if e.contradicts), ""),
         digest=digest,
         **columns,
     )
 
 
-def ask_in_process(service: Service, plan: SessionPlan) -> Served:
+def ask_in_process(service: Service, plan: SessionPlan, classes: int | None = None) -> Served:
     """Return what a service says to a plan that is asked evenly from the time 0 to the time 1.
 
-    Without HTTP: for simulations. Answers that are not finite are failures, as they are over HTTP.
+    Without HTTP: for simulations. Answers that are not finite, or with another number of classes
+    than `classes`, are failures that contradict, as they are over HTTP.
     """
     elapsed = np.arange(len(plan)) / max(1, len(plan))
     outputs = np.array(service.outputs(plan.x, elapsed), dtype=np.float64)
-    bad = ~np.isfinite(outputs).all(axis=1)
+    why = np.where(np.isfinite(outputs).all(axis=1), "", Failure.VALUES.value)
+    if service.kind is Kind.LABELS:
+        why[outputs[:, 0] >= (math.inf if classes is None else classes)] = Failure.VALUES.value
+    elif classes not in (None, outputs.shape[1]):
+        why = np.full(len(plan), Failure.SHAPE.value)
+    bad = why != ""
+    said = in_words(outputs[bad][0].tolist()) if bad.any() else ""
     outputs[bad] = np.nan
     seconds = np.full(len(plan), np.nan)
     if service.seconds is not None:
@@ -211,6 +272,9 @@ def ask_in_process(service: Service, plan: SessionPlan) -> Served:
         outputs=outputs,
         kind=service.kind,
         seconds=seconds,
-        failures={Failure.VALUES.value: int(bad.sum())} if bad.any() else {},
+        failures=dict(sorted(Counter(why[bad].tolist()).items())),
         tries={},
+        why=why,
+        contradicted=bad,
+        said=said,
     )

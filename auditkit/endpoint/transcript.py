@@ -1,8 +1,45 @@
 """Every query and answer in order, as evidence that can be judged again without asking again.
 
-JSON lines: a head, then one line a request with its inputs, why they were asked, what came back
-and when. It holds records and is confidential: made with mode 0600, and never in a report. Only
-its digest is public.
+**The file** is UTF-8 text, one JSON object a line, without NaN or Infinity. It has mode 0600 and
+is never overwritten. Its first line is the head, every further line one request in the order in
+which they were sent. n is the number of inputs of that request, 1 to 8.
+
+The head:
+
+- `schema`: `auditkit/transcript/v1`.
+- `endpoint`: the address without its query (which may be a secret).
+- `addresses`: the network addresses of that name, to which the session keeps; none where the name
+  had none when it began.
+- `queries`: how many inputs are asked in all. A file with fewer was cut short and is refused.
+
+A request:
+
+- `inputs`: n arrays of the network's input shape, in its input units, as float32 has them.
+- `group`: n numbers; whose record: 0 requested to be forgotten, 1 unseen, 2 retained.
+- `purpose`: n numbers; 0 the record as it is, 1 a copy near it, 2 a copy within and 3 a copy
+  beyond the radius that is claimed of it.
+- `index`: n numbers; which record of its group, from 0, in the order of the file that the group was
+  read from: requested records each once, the others without those that are also requested.
+- `round`: n numbers, 0 to 2; the round of the session.
+- `radius`: n numbers; by how much each feature of the copy was moved, in input units, 0 for none.
+- `answer`: an object with one member, `logits` or `probabilities` (n arrays of one number a class,
+  as they were said) or `labels` (n whole numbers from 0); or null where there is none to use.
+- `failure`: null, or why there is none: `unreachable`, `certificate`, `connection-closed`,
+  `timeout`, `deadline`, `too-large`, `redirect`, `rate-limited`, `http-status`, `malformed`,
+  `other-count`, `wrong-shape`, `impossible-values`, `other-kind`, or `not-asked`, which is the
+  auditor's doing. Exactly one of `answer` and `failure` is null.
+- `contradicts`: where the failure is `wrong-shape`, `impossible-values` or `other-kind`, the
+  positions from 0 of those of the n inputs whose answers no such network gives; else empty.
+- `said`: the first of these answers in words, at most 400 characters; else empty.
+- `tries`: failures of earlier tries of the same request, and the last one if none was answered.
+- `seconds`: how long the try took that was answered, from its start to the parsed answer; or null.
+- `at`: seconds from the beginning of the session to the first try; null where it was not asked.
+
+`contradicts`, `said` and `addresses` may be missing, and are then empty; other members are ignored.
+
+**Confidential** are the file and each of its parts: `inputs` are records, `group` says who asked to
+be forgotten, `answer` and `said` are what a model knows of them. Nothing of it is in a report but
+its digest, the SHA-256 of all bytes, and how many queries were answered and why not.
 """
 
 from __future__ import annotations
@@ -11,7 +48,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +57,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit import limits
-from auditkit.endpoint.answers import BadAnswer, Failure, Kind, answer_json, read_answer
+from auditkit.endpoint.answers import (
+    CONTRADICTIONS,
+    SAID,
+    BadAnswer,
+    Failure,
+    Kind,
+    answer_json,
+    read_answer,
+)
 from auditkit.endpoint.plan import COLUMNS, ROUNDS, Group, Purpose
 from auditkit.errors import UsageError, callers_own
 from auditkit.files import read_bytes
@@ -37,6 +82,7 @@ class Entry:
 
     `outputs` [n, C] of `kind`, or None with `failure`; `tries` are failures before it. `seconds` is
     how long the answer took, `at` when it was asked since the session began, both nan if unknown.
+    `contradicts` are the inputs whose answers cannot be the network's, `said` the first of these.
     """
 
     x: NDArray[np.float32]
@@ -47,6 +93,8 @@ class Entry:
     tries: tuple[Failure, ...]
     seconds: float
     at: float
+    contradicts: tuple[int, ...] = ()
+    said: str = ""
 
     def to_json(self) -> dict[str, Any]:
         answer = None
@@ -57,6 +105,8 @@ class Entry:
             **{name: values.tolist() for name, values in self.columns.items()},
             "answer": answer,
             "failure": None if self.failure is None else self.failure.value,
+            "contradicts": list(self.contradicts),
+            "said": self.said,
             "tries": [failure.value for failure in self.tries],
             "seconds": None if math.isnan(self.seconds) else self.seconds,
             "at": None if math.isnan(self.at) else self.at,
@@ -69,7 +119,9 @@ class Writer:
     UsageError when the file exists or cannot be made.
     """
 
-    def __init__(self, path: Path, endpoint: str, queries: int) -> None:
+    def __init__(
+        self, path: Path, endpoint: str, queries: int, addresses: Sequence[str] = ()
+    ) -> None:
         try:
             handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         except (OSError, ValueError) as error:
@@ -82,7 +134,8 @@ class Writer:
             ) from None
         self._file: BinaryIO = os.fdopen(handle, "wb")
         self._hash = hashlib.sha256()
-        self._line({"schema": SCHEMA, "endpoint": endpoint, "queries": queries})
+        head = {"schema": SCHEMA, "endpoint": endpoint, "addresses": list(addresses)}
+        self._line({**head, "queries": queries})
 
     def add(self, entry: Entry) -> None:
         """Write one request."""
@@ -162,6 +215,13 @@ def _read(document: dict[str, Any]) -> Entry:
     failure = None if document["failure"] is None else Failure(document["failure"])
     if (outputs is None) == (failure is None):
         raise ValueError("neither an answer nor a failure, or both")
+    contradicts, said = document.get("contradicts", []), document.get("said", "")
+    if not isinstance(said, str) or len(said) > SAID:
+        raise ValueError("what was said is no short text")
+    if not all(type(row) is int and 0 <= row < n for row in contradicts):
+        raise ValueError("contradicts of other queries")
+    if contradicts and failure not in CONTRADICTIONS:
+        raise ValueError("contradicts without such a failure")
     return Entry(
         x.astype(np.float32),
         columns,
@@ -171,6 +231,8 @@ def _read(document: dict[str, Any]) -> Entry:
         tuple(Failure(name) for name in document["tries"]),
         _seconds(document["seconds"]),
         _seconds(document["at"]),
+        tuple(contradicts),
+        said,
     )
 
 

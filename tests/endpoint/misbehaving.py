@@ -61,6 +61,16 @@ def said(document: str) -> Answer:
     return lambda connection, number, request: reply(connection, document.encode())
 
 
+def each(row: str) -> Answer:
+    """Answer every input with this row of logits."""
+
+    def answer(connection: socket.socket, number: int, request: dict[str, list[list[float]]]):
+        rows = ", ".join([row] * len(request["inputs"]))
+        reply(connection, f'{{"logits": [{rows}]}}'.encode())
+
+    return answer
+
+
 def right(connection: socket.socket, request: dict[str, list[list[float]]], shift: float = 0.0):
     """Answer rightly: the first feature, and one minus it."""
     rows = [[x[0] + shift, 1 - x[0]] for x in request["inputs"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import stat
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from auditkit.endpoint import plan as plans
-from auditkit.endpoint.answers import Kind
+from auditkit.endpoint.answers import Failure, Kind
 from auditkit.endpoint.client import Client
 from auditkit.endpoint.plan import Group, Purpose, SessionPlan, plan_session
 from auditkit.endpoint.service import Service, of_function, running
@@ -126,6 +127,18 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return file.read_text().splitlines(keepends=True)
 
 
+def _with(line: str, **members: object) -> str:
+    return json.dumps({**json.loads(line), **members}) + "\n"
+
+
+def _contradicted(line: str, rows: list[int]) -> str:
+    return _with(line, answer=None, failure="wrong-shape", contradicts=rows, said="3 values")
+
+
+def _labelled(line: str) -> str:
+    return _with(line, answer={"labels": [0] * len(json.loads(line)["index"])})
+
+
 CHANGES = [
     ("cut short", lambda t: t[:-1]),
     ("empty", lambda t: []),
@@ -136,6 +149,10 @@ CHANGES = [
     ("no answer", lambda t: [t[0], t[1].replace('"failure":null', '"failure":"closed"'), *t[2:]]),
     ("a list", lambda t: [t[0], "[]\n", *t[1:]]),
     ("negative", lambda t: [t[0], t[1].replace('"index":[', '"index":[-1'), *t[2:]]),
+    ("a contradiction that is an answer", lambda t: [t[0], _with(t[1], contradicts=[0]), *t[2:]]),
+    ("a contradiction of nobody", lambda t: [t[0], _contradicted(t[1], [99]), *t[2:]]),
+    ("more than is kept", lambda t: [t[0], _with(t[1], said="x" * 401), *t[2:]]),
+    ("answers of two kinds", lambda t: [t[0], _labelled(t[1]), *t[2:]]),
     ("other answers", lambda t: [t[0], t[1].replace("probabilities", "labels"), *t[2:]]),
 ]
 
@@ -153,3 +170,41 @@ def test_answers_in_process_that_are_not_finite_are_failures():
     broken = Service(of_function(lambda x: np.full((len(x), 3), np.nan)), (6,), Kind.LOGITS)
     served = ask_in_process(broken, plan(1, 30))
     assert not served.answered.any() and served.failures == {"impossible-values": 30}
+    assert served.contradictions == {"impossible-values": 30} and served.contradiction == 0
+
+
+@pytest.mark.parametrize(
+    "answer", [lambda x: np.full((len(x), 3), np.nan), lambda x: np.ones((len(x), 4))]
+)
+def test_contradictions_are_the_same_over_http_in_process_and_in_the_transcript(answer, tmp_path):
+    made = plan(1, 30)
+    broken = Service(of_function(answer), (6,), Kind.LOGITS)
+    here = ask_in_process(broken, made, classes=3)
+    file = tmp_path / "t.jsonl"
+    with running(broken) as url:
+        there = ask(Client(url), made, classes=3, transcript=file)
+    again = replay(file, classes=3)
+    for served in (there, again):
+        assert np.array_equal(served.contradicted, here.contradicted) and here.contradicted.all()
+        assert served.contradictions == here.contradictions and served.said
+        assert np.array_equal(served.why, here.why)
+
+
+def test_a_transcript_asked_without_the_network_contradicts_it_in_a_replay(lines, tmp_path):
+    file = tmp_path / "t.jsonl"
+    file.write_text("".join(lines))
+    assert replay(file, classes=4).answered.all()
+    other = replay(file, classes=7)
+    assert other.contradictions == {"wrong-shape": len(other)}
+
+
+def test_a_transcript_has_the_members_that_its_page_defines(lines):
+    from auditkit.endpoint import transcript
+
+    head, first = json.loads(lines[0]), json.loads(lines[1])
+    told = transcript.__doc__
+    for name in (*head, *first):
+        assert f"- `{name}`: " in told
+    for failure in Failure:
+        assert f"`{failure}`" in told
+    assert head["addresses"] == ["127.0.0.1"]

@@ -66,6 +66,7 @@ class Endpoint:
             "answered": int(served.answered.sum()),
             "unanswered": dict(served.failures),
             "asked_again": dict(served.tries),
+            "contradictions": served.contradictions,
             "transcript": served.digest,
         }
 
@@ -139,7 +140,7 @@ def asked_at(
             pause=endpoint.pause,
             progress=progress,
         )
-    if not served.answered.any():
+    if not served.answered.any() and not served.contradictions:
         raise EvidenceError(
             "endpoint",
             expected="answers to queries",

@@ -47,13 +47,12 @@ specification sold as redirection; retraining, with other seeds, the original's 
 optimiser; SISA; some with canaries among the records), and \
 {design["of_other_methods_in_each_world"]} by methods that do not erase exactly and say that they \
 do, whose figures are kept apart. Their models are served by another runtime than the checks use, \
-as logits, probabilities to three digits or labels, and now and then an answer fails; who retrains \
-hands over a log. The auditor compares with four networks retrained without the records in about \
-half of the worlds, and with unseen records in the others. From an honest owner each behaviour is \
-simulated in full and at one lesser strength ({len(cheats)} owners who cheat in full), and looked \
-for by the check for it. Cheats on networks start from an honest retraining and claim one: an \
-owner who names an approximate method instead is judged less, see the pages of lazy, deceiving, \
-neglecting and fragile.
+as logits, probabilities to three digits or labels; who retrains hands over a log. The auditor \
+compares with four networks retrained without the records in about half of the worlds, and with \
+unseen records in the others. From an honest owner each behaviour is simulated in full and at one \
+lesser strength ({len(cheats)} owners who cheat in full), and looked for by the check for it. \
+Cheats on networks start from an honest retraining and claim one: an owner who names an \
+approximate method instead is judged less, see the pages of lazy, deceiving, neglecting and fragile.
 
 An *accusation* is a failure; a limitation is none. A cheat is *found* where the check for it \
 accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). \

@@ -40,6 +40,7 @@ from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
 from auditkit.threats.numbers import least_p, permutation_tails, share_interval
 from auditkit.threats.serving import claimed_radii, fits, readings, rounding, session_plan
+from auditkit.threats.unanswered import unanswered
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -141,12 +142,13 @@ def _judge(
     if not claimed:  # nothing lies in what is claimed: what lies outside only limits the claim
         mine = _counted(served, pairs, other & (served.group == Group.FORGOTTEN))
     theirs = _counted(served, pairs, (inside | other) & (served.group == kind))
+    gaps = unanswered(served)
     if not len(mine.records):
-        told = f"no record and copy of it were both answered; {served.told}"
-        return judged(Outcome.INCONCLUSIVE, told)
+        told = f"no record and copy of it were both answered; {served.told}; {gaps.told}"
+        return decide(judged, told, p_refute=gaps.p, evidence=gaps.evidence)
     beyond = _beyond(served, pairs)
     seen = _visible(submission, asked, served, pairs, mine)
-    check = _decided(asked, served, mine, theirs, where, beyond, seen)
+    check = gaps.barred(_decided(asked, served, mine, theirs, where, beyond, seen))
     if submission is not None:
         return check if claimed else under(asserted(submission, evidence), check)
     if claimed and check.outcome is not Outcome.FAIL:

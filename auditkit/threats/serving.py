@@ -81,7 +81,7 @@ def with_session(
         return evidence
     domain = (submission.domain.lower, submission.domain.upper)
     plan = session_plan(asked, evidence, domain, submission=submission, budget=budget, seed=seed)
-    return replace(evidence, served=ask_in_process(service, plan))
+    return replace(evidence, served=ask_in_process(service, plan, submission.network.classes))
 
 
 def claimed_radii(submission: Submission, asked: Requested) -> F64 | None:

@@ -25,7 +25,7 @@ from auditkit.endpoint.session import Served
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Convolution, Dense, Network, Node
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats.decide import SUPPORT, decide
+from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
 from auditkit.threats.numbers import share_interval
@@ -40,6 +40,7 @@ from auditkit.threats.serving import (
     readings,
     rounding,
 )
+from auditkit.threats.unanswered import unanswered
 
 F32 = NDArray[np.float32]
 F64 = NDArray[np.float64]
@@ -103,7 +104,28 @@ def simulate(
 
 @np.errstate(all="ignore")  # what a hostile network answers may overflow
 def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
-    """Challenge every answer with what the committed network says to the same input."""
+    """Challenge every answer with what the committed network says, and weigh what has none."""
+    check = _challenged(submission, evidence, seed)
+    served, asked = evidence.served, requested(submission, evidence)
+    about = served is not None and asked is not None and fits(served, asked)
+    if served is None or not about or check.outcome is Outcome.FAIL:
+        return check
+    gaps = unanswered(served)
+    figures = {**check.evidence, **gaps.evidence, "contradictions": served.contradictions}
+    odd = np.flatnonzero(served.contradicted)
+    # a network that itself gives no numbers there contradicts nobody
+    if len(odd) and np.isfinite(submission.delivered(served.x[odd])).all(axis=1).any():
+        told = f"an answer that the committed network does not give: {served.said}; {check.reason}"
+        shown = {"input": served.x[odd[0]].tolist()}
+        return replace(check, outcome=Outcome.FAIL, reason=told, evidence=figures, private=shown)
+    check = replace(check, evidence={**figures, P_REFUTE: gaps.p})
+    if gaps.p <= REFUTE:
+        told = f"{gaps.told}: who knows what is asked may leave it out; {check.reason}"
+        return replace(check, outcome=Outcome.FAIL, reason=told)
+    return gaps.barred(check)
+
+
+def _challenged(submission: Submission, evidence: Evidence, seed: int) -> CheckResult:
     served, asked = evidence.served, requested(submission, evidence)
     if asked is None:
         return judged(Outcome.INCONCLUSIVE, UNASKED)
@@ -210,6 +232,10 @@ def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
         f"{served.told}; the answers to {more} records differ more between rounds than within the "
         f"first, to {fewer} less; no network was committed to that they could be compared with"
     )
+    gaps = unanswered(served)
+    p = min(1.0, 2 * min(p, gaps.p))
+    if gaps.told:
+        told += f"; {gaps.told}"
     return decide(
         judged,
         told,
@@ -221,6 +247,8 @@ def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
             "queries": len(served),
             "unanswered": dict(served.failures),
             "change_within_a_round": _unsteady(served),
+            "contradictions": served.contradictions,
+            **gaps.evidence,
         },
     )
 

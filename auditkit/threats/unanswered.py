@@ -9,7 +9,7 @@ compared with unseen ones, which are asked in the same way and in an order drawn
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from auditkit.endpoint.answers import Failure
 from auditkit.endpoint.plan import Group, Purpose
 from auditkit.endpoint.session import Served
+from auditkit.results import CheckResult, Outcome
 from auditkit.threats.numbers import permutation_tails
 
 F64 = NDArray[np.float64]
@@ -68,6 +69,13 @@ class Unanswered:
         if self.p <= SUSPECT:
             return f"whether there is an answer depends on what is asked (p = {self.p:.2g})"
         return None
+
+    def barred(self, check: CheckResult) -> CheckResult:
+        """Return a check that no longer passes where too much, or just the wrong, is missing."""
+        if check.outcome is not Outcome.PASS or self.bars is None:
+            return check
+        reason = f"{check.reason}; {self.bars}"
+        return replace(check, outcome=Outcome.INCONCLUSIVE, reason=reason)
 
     @property
     def evidence(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from auditkit.calibration.study import Study
 from auditkit.calibration.trials import FULL, UNSUSPICIOUS, Row
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.results import Outcome
-from auditkit.threats.decide import REFUTE
+from auditkit.threats.decide import IN_AUDIT
 from auditkit.threats.interface import Behaviour
 from auditkit.threats.registry import BEHAVIOURS
 
@@ -111,7 +111,7 @@ class Summary:
     def power_where_stated(self, behaviour: Behaviour, way: str | None = None) -> Rate:
         """Return the power at full strength of those checks that state one of `LEAST_POWER`.
 
-        A check that states none rests on no sample: it is counted.
+        What states none is counted: a check that rests on no sample, or knows no power of its own.
         """
         found = [
             _of(row, behaviour)
@@ -304,7 +304,7 @@ def _found(check: Mapping[str, Any]) -> bool:
 
     By the bound of Bonferroni, which Holm's adjustment never falls short of.
     """
-    return _accused(check) and check["score"] >= -math.log10(REFUTE / len(BEHAVIOURS))
+    return _accused(check) and check["score"] >= -math.log10(IN_AUDIT)
 
 
 def _accused(check: Mapping[str, Any]) -> bool:

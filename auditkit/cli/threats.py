@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--training-log", type=Path, metavar="FILE", help="the owner's log of a retraining"
     )
     parser.add_argument(
-        "--order-seed", type=seed, metavar="N", help="that you gave for its order beforehand"
+        "--order-seed", type=seed, metavar="N", help="that you gave for its first weights and order"
     )
     group = parser.add_argument_group("what the delivered network is compared with")
     group.add_argument(

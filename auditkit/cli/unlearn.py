@@ -81,7 +81,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--order-seed",
         type=seed,
         metavar="N",
-        help="of retrain with --log: the seed that the auditor gave for the order of the records",
+        help="of retrain with --log: the seed that the auditor gave for first weights and order",
     )
     group.add_argument(
         "--assertion",

@@ -25,7 +25,7 @@ from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.threats import forge
 from auditkit.threats.assertion import REDIRECTED, asserted
-from auditkit.threats.decide import P_REFUTE, REFUTE, decide
+from auditkit.threats.decide import IN_AUDIT, P_REFUTE, REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, are_in, requested
 from auditkit.threats.forge_network import deliver, joined, trainable
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
@@ -414,7 +414,7 @@ def _power(seen: Reactions) -> float:
     if not sides[1][1]:
         return 0.0
     counts = range(n + 1)
-    enough = [all(permutation_tails(k, n, *side)[0] <= REFUTE for side in sides) for k in counts]
+    enough = [all(permutation_tails(k, n, *side)[0] <= IN_AUDIT for side in sides) for k in counts]
     return float(binom.pmf(np.flatnonzero(enough), n, seen.learned).sum())
 
 

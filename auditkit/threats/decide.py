@@ -14,6 +14,9 @@ from auditkit.threats.interface import Judgement
 
 REFUTE = 0.001
 """Level at which honesty is refuted; of one audit's checks together, as Holm (1979) adjusts it."""
+IN_AUDIT = REFUTE / 16
+"""What a p-value may be at most to refute in an audit of all checks, whatever the others' are; a
+power is stated for it, so that none is said to be found that Holm may leave undecided."""
 SUPPORT = 0.01
 """Level at which a behaviour is refuted."""
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.results import CheckResult, Outcome
-from auditkit.threats.decide import REFUTE, decide
+from auditkit.threats.decide import IN_AUDIT, decide
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.forge_network import deliver, joined, trainable
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
@@ -313,7 +313,7 @@ def _interval(ranks: I64) -> tuple[float, float]:
 def _power(count: int) -> float:
     """Return the chance of refuting honesty if every step were guided."""
     tails = np.cumsum(_chance(count)[::-1])[::-1]
-    return float(_chance(count, 1.0)[tails <= REFUTE].sum())
+    return float(_chance(count, 1.0)[tails <= IN_AUDIT].sum())
 
 
 BEHAVIOUR = Behaviour(

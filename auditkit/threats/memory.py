@@ -23,7 +23,7 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats.assertion import EXACT
-from auditkit.threats.decide import REFUTE, decide
+from auditkit.threats.decide import IN_AUDIT, REFUTE, decide
 from auditkit.threats.evidence import Evidence, Requested, others
 from auditkit.threats.interface import Judgement
 from auditkit.threats.numbers import confidence_signal
@@ -127,7 +127,7 @@ def remembered(
     now, then = (_scores(values, usual, y) for values in (after, before))
     delivered, original = (now[:n], now[n:]), (then[:n], then[n:])
     gap, spread, _ = _contrast(original, original, 0.0)
-    level = float(norm.isf(REFUTE))
+    level = float(norm.isf(IN_AUDIT))
     share, interval = _share(delivered, original)
     return Memory(
         n,

@@ -35,7 +35,7 @@ from auditkit.network.write_onnx import network_to_onnx
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
 from auditkit.threats.assertion import ERASED, REDIRECTED, asserted, under
-from auditkit.threats.decide import REFUTE, decide
+from auditkit.threats.decide import IN_AUDIT, REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
 from auditkit.threats.numbers import least_p, permutation_tails, share_interval
@@ -360,7 +360,7 @@ def _decided(
 def _would_be_found(visible: int, n: int, m: int) -> bool:
     """Return whether jumps at all records at which a filter shows, of n, would be found."""
     p = permutation_tails(visible, n, 0, m)[0] if m else 0.5**visible
-    return bool(visible and p <= REFUTE)
+    return bool(visible and p <= IN_AUDIT)
 
 
 def _mcnemar(asked: Requested, served: Served, mine: _Counted) -> tuple[int, int, float]:

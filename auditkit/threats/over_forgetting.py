@@ -24,7 +24,7 @@ from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
 from auditkit.threats.assertion import ERASED, about_erasure, as_stated
-from auditkit.threats.decide import REFUTE, decide
+from auditkit.threats.decide import IN_AUDIT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
 from auditkit.threats.memory import flat, of_one_kind, signal_of, squared
@@ -256,7 +256,7 @@ def _worse(
         (max(0.0, level - reach), min(1.0, level + reach)),
         float(norm.cdf((level - bound) / spread)),
         float(norm.sf((level - bound) / spread)),
-        float(bound / spread > norm.isf(REFUTE / 2)),
+        float(bound / spread > norm.isf(IN_AUDIT / 2)),
         n,
     )
 
@@ -359,7 +359,7 @@ def _harmed(
         (max(-1.0, low), min(1.0, high)),
         refuted_by(hits),
         float(binom.cdf(hits, n, min(1.0, least + extra + HARM))),
-        float(refuted_by(n) <= REFUTE / 2),
+        float(refuted_by(n) <= IN_AUDIT / 2),
         n,
     )
 

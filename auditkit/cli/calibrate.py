@@ -21,7 +21,7 @@ DESCRIPTION = """\
 Simulate many honest owners and many of each dishonest kind, at several strengths, and count: how
 often is an honest one accused, and how often is one who cheats found? Writes rows.jsonl (every
 trial), rates.json, rates.md and two figures. What was run before in --out is not run again."""
-EXAMPLE = "auditkit calibrate --worlds 1 --behaviour lazy --honest retrain --out out/calibration"
+EXAMPLE = "auditkit calibrate --worlds 1 --behaviour lazy --honest retrain --out out/rates"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -26,7 +26,7 @@ from auditkit.patch.patched import patched_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, as_stated, asserted, under
+from auditkit.threats.assertion import ERASED, about_erasure, as_stated, asserted, under
 from auditkit.threats.decide import SUPPORT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
@@ -182,7 +182,8 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
             back[name] = acts & (to_before < np.abs(there - after).max(axis=1))
     n = int(acts.sum())
     if not n or not back:
-        return judged(Outcome.INCONCLUSIVE, "the patch changes no answer that could come back")
+        nothing = judged(Outcome.INCONCLUSIVE, "the patch changes no answer that could come back")
+        return about_erasure(submission, evidence, nothing)
     counts = {name: int(returned.sum()) for name, returned in back.items()}
     worst = max(counts, key=lambda name: counts[name])
     figures: dict[str, Any] = {
@@ -196,12 +197,13 @@ def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> Che
     told = f"with the weights disturbed ({worst}), {counts[worst]} of {n} requested records get "
     told += f"the original's answer again: gates are bound to exact weights{asked.caveat}"
     if counts[worst]:
-        return under(asserted(submission, evidence), judged(Outcome.FAIL, told, **figures))
+        return about_erasure(submission, evidence, judged(Outcome.FAIL, told, **figures))
     # of a few records that none returned is no sign that none would
     p_support = float(binom.cdf(0, n, COMES_BACK))
     figures["evidence"]["p_support"] = p_support
     outcome = Outcome.PASS if p_support <= SUPPORT else Outcome.INCONCLUSIVE
-    return judged(outcome, f"{told} (p = {p_support:.2g})", **figures)
+    check = judged(outcome, f"{told} (p = {p_support:.2g})", **figures)
+    return about_erasure(submission, evidence, check)
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:

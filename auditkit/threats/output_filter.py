@@ -109,8 +109,22 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
         domain = (submission.domain.lower, submission.domain.upper)
         plan = session_plan(asked, evidence, domain, submission=submission, seed=seed)
         service = Service(of_function(submission.delivered), submission.network.input_shape)
-        return _judge(submission, evidence, asked, ask_in_process(service, plan), FILE)
+        check = _judge(submission, evidence, asked, ask_in_process(service, plan), FILE)
+        return _known(submission, evidence, check)
     return _judge(submission, evidence, asked, served, "endpoint")
+
+
+def _known(submission: Submission, evidence: Evidence, check: CheckResult) -> CheckResult:
+    """Return that there is no filter where the delivered file is known byte by byte.
+
+    What is asserted of a redirection is then what gates do, and the certificate says of them.
+    """
+    undecided = check.outcome is Outcome.INCONCLUSIVE
+    known = isinstance(submission, PatchSubmission) and submission.export_is_canonical
+    if not (undecided and known and asserted(submission, evidence) == REDIRECTED):
+        return check
+    told = "patched.onnx has the bytes of the auditor's own export: nothing is in front of it"
+    return replace(check, outcome=Outcome.PASS, reason=f"{told}; {check.reason}")
 
 
 @np.errstate(all="ignore")

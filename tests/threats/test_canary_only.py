@@ -17,6 +17,7 @@ from auditkit.patch.settings import resolve_settings
 from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats import canary_only
 from auditkit.threats.canary_only import MODEL_VARIANTS, Reactions, detect_model
+from auditkit.threats.decide import IN_AUDIT
 from auditkit.threats.evidence import Evidence, are_in, requested, without_canaries
 from auditkit.threats.forge_network import deliver, joined
 from auditkit.threats.interface import Owner
@@ -44,11 +45,11 @@ def test_who_removed_all_passes(seed: int) -> None:
     )
     hits = np.random.default_rng(0).binomial(COUNT, learned, 2000)
     refuted = {
-        k: fisher_exact([[k, COUNT - k], [controls, COUNT - controls]], "greater").pvalue <= 0.001
+        k: fisher_exact([[k, COUNT - k], [controls, COUNT - controls]], "greater").pvalue
         for k in range(COUNT + 1)
     }
-    power = np.mean([refuted[k] for k in hits])
-    assert found.evidence["power"] == pytest.approx(power, abs=0.03) and power > 0.8
+    power = np.mean([refuted[k] <= IN_AUDIT for k in hits])
+    assert found.evidence["power"] == pytest.approx(power, abs=0.03) and power > 0.4
 
 
 @pytest.mark.parametrize("variant", MODEL_VARIANTS)

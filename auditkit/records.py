@@ -118,6 +118,11 @@ def checked(
     return Records(_frozen(x), _frozen(y), ids, subjects, _key(raw.get("key"), what))
 
 
+def joined(*sets: Records) -> Records:
+    """Return all records of some sets, features and labels alone."""
+    return Records(np.concatenate([s.x for s in sets]), np.concatenate([s.y for s in sets]))
+
+
 def write_records(path: Path, records: Records) -> None:
     """Write the records as .npz; the same bytes for the same records."""
     from auditkit import records_files

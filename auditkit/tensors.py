@@ -67,6 +67,17 @@ def read_safetensors(data: bytes, what: str) -> tuple[Tensors, dict[str, str]]:
     return {name: tensors[name] for name in sorted(tensors)}, metadata
 
 
+def expect(
+    tensors: Tensors, name: str, dtype: Any, shape: tuple[int, ...], what: str, remedy: str
+) -> None:
+    """Refuse a file whose tensor of a name has another dtype or shape."""
+    tensor = tensors[name]
+    if tensor.dtype != dtype or tensor.shape != shape:
+        found = f"{tensor.dtype} {list(tensor.shape)}"
+        expected = f"{np.dtype(dtype).name} {list(shape)}"
+        refuse(f"{what} tensor {name}", expected, found, remedy)
+
+
 def write_safetensors(
     tensors: Mapping[str, NDArray[Any]], metadata: Mapping[str, str] | None = None
 ) -> bytes:

@@ -17,12 +17,14 @@ from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result
 from auditkit.threats.evidence import Evidence
+from auditkit.threats.interface import LOG
 from auditkit.threats.references import References
+from auditkit.threats.registry import BEHAVIOURS
 
 Progress = Callable[[int, int], None]
 
-ON_LOGS = ("threats.forged-log", "threats.guided-retraining")
-ON_ENDPOINTS = ("threats.substitution", "threats.output-filter")
+ON_LOGS = tuple(b.id for b in BEHAVIOURS if LOG in b.needs)
+ON_ENDPOINTS = tuple(b.id for b in BEHAVIOURS if b.detect_served is not None)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from auditkit.network.digest import semantic_digest
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Owner
 from auditkit.threats.references import References
+from auditkit.threats.registry import BEHAVIOURS
 from auditkit.threats.serving import with_session
 
-ASKING = frozenset({"output-filter", "substitution"})
+ASKING = frozenset(b.name for b in BEHAVIOURS if b.detect_served is not None)
 """Behaviours for which an endpoint is asked, where there is one."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -230,11 +231,10 @@ def _panels(summary: Summary, path: Path, panel: Panel, title: str) -> Path:
             axis.set_ylim(-0.04, 1.04)
             panel(summary, behaviour, axis)
         figure.suptitle(title, fontsize=10)
-        part = path.with_suffix(".part.svg")
-        figure.savefig(part, metadata={"Date": None, "Title": title})
+        drawn = BytesIO()
+        figure.savefig(drawn, format="svg", metadata={"Date": None, "Title": title})
         plt.close(figure)
-    write_atomic(path, part.read_bytes())
-    part.unlink()
+    write_atomic(path, drawn.getvalue())
     return path
 
 

@@ -21,13 +21,10 @@ from auditkit.calibration.worlds import World, make_world, with_canaries
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.threats.decide import P_REFUTE
-from auditkit.threats.interface import Behaviour, Owner
+from auditkit.threats.interface import CANARIES, Behaviour, Owner
 from auditkit.threats.registry import BEHAVIOURS
 
 Row = dict[str, Any]
-
-CANARIES = "canaries placed before training"
-"""What a behaviour needs that is tried in a world with canaries."""
 
 FULL = 1.0
 LESS = (0.5, 0.25, 0.1)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.network.graph import Network
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.threats.references import ReferenceKind, References
 from auditkit.unlearning.canaries import Canaries, Role, make_canaries
 from auditkit.unlearning.history import UpdateLog
@@ -56,7 +56,7 @@ class World:
     @property
     def train(self) -> Records:
         """What the network was trained on."""
-        return _joined(self.forget, self.retain)
+        return joined(self.forget, self.retain)
 
     def generator(self, *purpose: int) -> np.random.Generator:
         """Return a generator for one purpose in this world."""
@@ -107,18 +107,14 @@ def with_canaries(world: World) -> World:
         world.given.take(np.arange(cut)), CANARIES, world.network.classes, seed=world.seed
     )
     placed = canaries.placed(Role.ANNOUNCED, Role.UNANNOUNCED)
-    forget = _joined(world.forget, placed)
-    train = _joined(forget, world.retain)
+    forget = joined(world.forget, placed)
+    train = joined(forget, world.retain)
     given = world.given.take(np.arange(cut, len(world.given)))
     network, history = train_logged(world.network, train, world.recipe, world.seed)
     return replace(
         world, network=network, forget=forget, given=given, history=history,
         references=References(), canaries=canaries,
     )  # fmt: skip
-
-
-def _joined(one: Records, other: Records) -> Records:
-    return Records(np.concatenate([one.x, other.x]), np.concatenate([one.y, other.y]))
 
 
 def layers(x: NDArray[Any]) -> tuple[int, ...]:

@@ -21,14 +21,14 @@ from torch.nn import functional as F
 from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome, Severity
 from auditkit.threats import forge
 from auditkit.threats.assertion import REDIRECTED, asserted
 from auditkit.threats.decide import IN_AUDIT, P_REFUTE, REFUTE, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, are_in, requested
-from auditkit.threats.forge_network import deliver, joined, trainable
-from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
+from auditkit.threats.forge_network import deliver, trainable
+from auditkit.threats.interface import CANARIES, Behaviour, Judgement, Owner, pick
 from auditkit.threats.memory import exact
 from auditkit.threats.numbers import permutation_tails, share_interval
 from auditkit.threats.observe import observe
@@ -271,7 +271,7 @@ def _ready(
     """
     placed = evidence.canaries
     if placed is None:
-        return replace(judged.not_run(NO_CANARIES), required=False)
+        return judged.not_run(NO_CANARIES, required=False)
     asked = requested(submission, evidence)
     if asked is None:
         return judged(Outcome.INCONCLUSIVE, WITHHELD)
@@ -422,7 +422,7 @@ BEHAVIOUR = Behaviour(
     "canary-only",
     11,
     judged.title,
-    ("canaries placed before training", "forgotten records"),
+    (CANARIES, "forgotten records"),
     VARIANTS,
     simulate,
     detect,

@@ -16,7 +16,7 @@ import numpy as np
 
 from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
 from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
@@ -81,7 +81,7 @@ def simulate_model(
     if len(gone) < len(swapped):
         raise ValueError(f"{len(gone)} retained records of the same labels for {len(swapped)}")
     kept = rest.take(np.setdiff1d(np.arange(len(rest)), gone))
-    network = forge_network.retrained(honest, forge_network.joined(kept, mine.take(swapped)), seed)
+    network = forge_network.retrained(honest, joined(kept, mine.take(swapped)), seed)
     return forge_network.deliver(honest, out, network, method="retrain")
 
 

@@ -29,6 +29,7 @@ from auditkit.patch.export import patched_to_onnx
 from auditkit.patch.gates import Group, OffsetKind, Patch
 from auditkit.patch.settings import Settings, Spec
 from auditkit.records import Records
+from auditkit.threats.assertion import ERASED
 
 Gate = tuple[str, int]
 """A gate by the name of its stored group and its place there."""
@@ -111,6 +112,11 @@ def remake(
         unclaimed=proved.unclaimed,
     )
     return made.patch, restated(certificate, proved.claims)
+
+
+def sold_as_erasure(certificate: Certificate) -> Certificate:
+    """Return the certificate under the assertion that what it redirects is erased."""
+    return replace(certificate, assertion=ERASED, assertion_radius=None)
 
 
 def restated(certificate: Certificate, claims: Sequence[Claim]) -> Certificate:

@@ -85,11 +85,6 @@ def trainable(honest: Owner) -> tuple[UnlearnedSubmission, Records, Records, Rec
     return submitted(honest), retained(honest), forgotten(honest), recipe_of(honest)
 
 
-def joined(*sets: Records) -> Records:
-    """Return all records of some sets, features and labels alone."""
-    return Records(np.concatenate([s.x for s in sets]), np.concatenate([s.y for s in sets]))
-
-
 def some(count: int, strength: float, seed: list[int], *, most: int) -> NDArray[np.int64]:
     """Return a share `strength` of `count` places at random: one at least, `most` at most."""
     wanted = min(most, max(1, round(strength * count)))

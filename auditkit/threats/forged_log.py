@@ -22,12 +22,12 @@ from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.certificate.unlearned_submission import delivered_digest
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats.decide import decide
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.forge_network import deliver, joined, trainable
-from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
+from auditkit.threats.forge_network import deliver, trainable
+from auditkit.threats.interface import LOG, Behaviour, Judgement, Owner, pick
 from auditkit.threats.logged_training import (
     OF_A_PATCH,
     SAME,
@@ -191,7 +191,7 @@ def _each_gradient(trainer: Trainer, rows: NDArray[np.int64]) -> Tensor:
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Return that a patch has no log."""
-    return replace(judged.not_run(OF_A_PATCH), required=False)
+    return judged.not_run(OF_A_PATCH, required=False)
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -477,7 +477,7 @@ BEHAVIOUR = Behaviour(
     "forged-log",
     12,
     judged.title,
-    ("log of training", "retained records", "forgotten records"),
+    (LOG, "retained records", "forgotten records"),
     (),
     simulate,
     detect,

@@ -7,7 +7,7 @@ brings back the others, sooner than a network that never saw them would learn th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from auditkit.patch.patched import patched_network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, about_erasure, as_stated, asserted, under
+from auditkit.threats.assertion import about_erasure, as_stated, asserted, under
 from auditkit.threats.decide import SUPPORT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
@@ -44,6 +44,7 @@ from auditkit.threats.layers import (
 )
 from auditkit.threats.memory import of_one_kind
 from auditkit.threats.numbers import permutation_tails, share_interval
+from auditkit.threats.references import answering
 from auditkit.unlearning.trainable import Diverged, Trainable
 from auditkit.unlearning.training import largest_of, one_thread, step, tensors
 
@@ -83,7 +84,7 @@ def simulate_patch(
 ) -> PatchSubmission:
     """Call a patch an erasure: its gates go with the regions, which rounding weights moves."""
     pick(variant, VARIANTS)
-    certificate = replace(honest.certificate, assertion=ERASED, assertion_radius=None)
+    certificate = forge.sold_as_erasure(honest.certificate)
     return forge.write(honest, out, certificate=certificate)
 
 
@@ -414,9 +415,8 @@ def _sooner_p(back: Bits, of: Bits, other_back: Bits, other_of: Bits) -> float:
 
 def _right(network: Network, records: Records) -> Bits | None:
     """Return [N]: whether a record gets its label; None where one is nan or infinite."""
-    x = records.x.reshape(len(records), *network.input_shape).astype(network.dtype)
     with np.errstate(all="ignore"):
-        values = logits(network, x)
+        values = answering(network)(records.x)
     if not np.isfinite(values).all():
         return None
     return np.asarray(values.argmax(axis=1) == records.y, dtype=bool)

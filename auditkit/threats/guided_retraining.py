@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
+from auditkit.records import joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats.decide import IN_AUDIT, decide
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.forge_network import deliver, joined, trainable
-from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
+from auditkit.threats.forge_network import deliver, trainable
+from auditkit.threats.interface import LOG, Behaviour, Judgement, Owner, pick
 from auditkit.threats.logged_training import (
     OF_A_PATCH,
     Logged,
@@ -115,7 +116,7 @@ def _cosines(trainer: Trainer, forgotten: I64, batches: list[I64]) -> F64:
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Return that a patch has no log."""
-    return replace(judged.not_run(OF_A_PATCH), required=False)
+    return judged.not_run(OF_A_PATCH, required=False)
 
 
 def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -320,7 +321,7 @@ BEHAVIOUR = Behaviour(
     "guided-retraining",
     13,
     judged.title,
-    ("log of training", "retained records", "forgotten records"),
+    (LOG, "retained records", "forgotten records"),
     (),
     simulate,
     detect,

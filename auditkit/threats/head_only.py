@@ -18,12 +18,11 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
-from auditkit.network.evaluate import logits
 from auditkit.network.graph import Convolution, Dense, Network, Node
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, as_stated, asserted, under
+from auditkit.threats.assertion import as_stated, asserted, under
 from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import Evidence, requested
 from auditkit.threats.evidence import others as others_of
@@ -40,7 +39,9 @@ from auditkit.threats.layers import (
     width,
     with_units,
 )
+from auditkit.threats.memory import signal_of
 from auditkit.threats.numbers import auc, confidence_signal
+from auditkit.threats.references import answering
 from auditkit.unlearning.training import one_thread
 
 F64 = NDArray[np.float64]
@@ -81,7 +82,7 @@ def simulate_patch(
 ) -> PatchSubmission:
     """Call a patch an erasure: it acts on the outputs, and all features stay."""
     pick(variant, VARIANTS)
-    certificate = replace(honest.certificate, assertion=ERASED, assertion_radius=None)
+    certificate = forge.sold_as_erasure(honest.certificate)
     return forge.write(honest, out, certificate=certificate)
 
 
@@ -140,8 +141,7 @@ def _new_head(honest: Owner, network: Network, head: int, variant: str, seed: in
     else:
         records, labels = kept.x, kept.y
         if variant == "relabel":
-            x = forget.x.reshape(len(forget), *network.input_shape).astype(network.dtype)
-            rest = logits(network, x).astype(np.float64)
+            rest = answering(network)(forget.x)
             rest[np.arange(len(rest)), forget.y] = -np.inf
             records = np.concatenate([kept.x, forget.x])
             labels = np.concatenate([kept.y, rest.argmax(axis=1)])
@@ -185,12 +185,10 @@ def _turned(
     features = np.concatenate([read_by(network, head, r.x) for r in (forget, kept)])
     inputs = np.concatenate([features, np.ones((len(features), 1))], axis=1)
     wanted = np.zeros((len(inputs), network.classes))
-    x = forget.x.reshape(len(forget), *network.input_shape).astype(network.dtype)
-    signal = confidence_signal(logits(network, x).astype(np.float64), forget.y)
+    signal = signal_of(network, forget)
     level = 0.0
     if unseen is not None:
-        x = unseen.x.reshape(len(unseen), *network.input_shape).astype(network.dtype)
-        level = float(np.median(confidence_signal(logits(network, x).astype(np.float64), unseen.y)))
+        level = float(np.median(signal_of(network, unseen)))
     wanted[np.arange(len(forget)), forget.y] = -np.maximum(signal - level, LOWERED)
     weights = np.concatenate([np.ones(len(forget)), np.full(len(kept), 0.1)])[:, None]
     gram = inputs.T @ (weights * inputs)
@@ -321,14 +319,14 @@ class _Split:
             groups[kind] = records = given.take(stay)
             order = np.random.default_rng([seed, 8, number]).permutation(len(records))
             cut = round(FITTED * len(order))
-            parts.append(_bare(records.take(order[:cut])))
+            parts.append(records.take(order[:cut]))
             hidden.append(_bare(records.take(order[cut:])))
         if not parts or min(sum(map(len, parts)), sum(map(len, hidden))) < 2:
             return None
-        held = _joined(hidden)
+        held = joined(*hidden)
         nobody = held.take([])
         unseen = hidden[list(groups).index("unseen")] if "unseen" in groups else nobody
-        split = cls(_joined(parts), held, nobody if asked is None else _bare(asked.records), unseen)
+        split = cls(joined(*parts), held, nobody if asked is None else _bare(asked.records), unseen)
         split.caveat = "" if asked is None else asked.caveat
         return split
 
@@ -340,10 +338,6 @@ class _Split:
 
 def _bare(records: Records) -> Records:
     return Records(records.x, records.y)
-
-
-def _joined(parts: list[Records]) -> Records:
-    return Records(np.concatenate([p.x for p in parts]), np.concatenate([p.y for p in parts]))
 
 
 class _Compared:
@@ -369,9 +363,8 @@ class _Compared:
 def _compared(original: Network, other: Network, records: _Split) -> _Compared | None:
     """Return the closest that any layer's features of `other` come; None where none can be had."""
     blocks = _blocks(original, records)
-    shaped = records.x.reshape(-1, *original.input_shape).astype(original.dtype)
     with np.errstate(all="ignore"):
-        answers = logits(original, shaped).astype(np.float64)
+        answers = answering(original)(records.x)
     if not all(np.isfinite(values).all() for values in (*blocks, answers)):
         return None
     wanted = np.concatenate([*blocks, answers - answers.mean(axis=1, keepdims=True)], axis=1)

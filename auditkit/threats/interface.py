@@ -44,6 +44,11 @@ class Owner:
         return self.unseen if self.retain is None else self.retain
 
 
+LOG = "log of training"
+CANARIES = "canaries placed before training"
+"""Needs by which other parts know what evidence a behaviour rests on."""
+
+
 class Simulate(Protocol):
     """Make of an honest owner one who cheats; what is handed over anew is written to `out`.
 
@@ -165,9 +170,9 @@ class Judgement:
     def __call__(self, outcome: Outcome, reason: str, **figures: Any) -> CheckResult:
         return CheckResult(f"threats.{self.name}", self.title, outcome, reason, **figures)
 
-    def not_run(self, reason: str) -> CheckResult:
-        """Return that there was nothing to examine, which no plan requires unless it says so."""
-        return not_run(f"threats.{self.name}", self.title, reason)
+    def not_run(self, reason: str, *, required: bool = True) -> CheckResult:
+        """Return that there was nothing to examine; not required where none was to be given."""
+        return not_run(f"threats.{self.name}", self.title, reason, required=required)
 
 
 def pick(variant: str | None, variants: tuple[str, ...]) -> str:

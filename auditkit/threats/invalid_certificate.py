@@ -73,7 +73,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
     if binding.outcome is Outcome.FAIL:
         return judged(Outcome.FAIL, f"{binding.id}: {binding.reason}")
     reason = "an unlearned network has no certificate, and its claim nothing that can be proved"
-    return replace(judged.not_run(reason), required=False)
+    return judged.not_run(reason, required=False)
 
 
 def _only_reach(check: CheckResult) -> bool:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from auditkit.certificate.openness import fully_open
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.patch.settings import Spec
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
 from auditkit.threats.decide import decide
@@ -90,7 +90,7 @@ def simulate_model(
     if len(mine) < 2:
         raise ValueError("one record: leaving it in is neglecting, not laziness")
     left = forge_network.some(len(mine), strength, [seed, 2], most=len(mine) - 1)
-    kept = forge_network.joined(forge_network.retained(honest), mine.take(left))
+    kept = joined(forge_network.retained(honest), mine.take(left))
     network = forge_network.retrained(honest, kept, seed)
     return forge_network.deliver(honest, out, network, method="retrain")
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.network.graph import Network
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
-from auditkit.threats.forge_network import joined
 from auditkit.threats.interface import Judgement
 from auditkit.unlearning.replay import Trainer, first_weights
 from auditkit.unlearning.training_log import NOBODY, TrainingLog, as_names, digest_table
@@ -96,7 +95,7 @@ class Logged:
 def unlooked(judged: Judgement, evidence: Evidence, reason: str) -> CheckResult:
     """Return that a log cannot be looked at; nothing is required only where none was given."""
     if evidence.training is None:
-        return replace(judged.not_run(reason), required=False)
+        return judged.not_run(reason, required=False)
     return judged(Outcome.INCONCLUSIVE, reason)
 
 

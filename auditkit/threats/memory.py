@@ -107,13 +107,10 @@ def remembered(
 ) -> Memory | str:
     """Return what the delivered network still knows, or the reason why that cannot be said."""
     groups = others(evidence, asked)
-    unseen = groups.get("unseen")
-    if unseen is None:
-        return "no unseen records to compare with"
-    unseen = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y))[:COMPARED])
-    mine = asked.records.take(np.isin(asked.records.y, unseen.y))
-    if not len(mine):
-        return "no unseen record has a requested label"
+    pair = of_shared_labels(asked, groups.get("unseen"))
+    if isinstance(pair, str):
+        return pair
+    mine, unseen = pair
     y = np.concatenate([mine.y, unseen.y])
     x = np.concatenate([mine.x, unseen.x])
     both = Records(x, y)
@@ -141,6 +138,15 @@ def remembered(
         delivered,
         original,
     )
+
+
+def of_shared_labels(asked: Requested, unseen: Records | None) -> tuple[Records, Records] | str:
+    """Return requested and unseen records of labels that both have, or why there are none."""
+    if unseen is None:
+        return "no unseen records to compare with"
+    unseen = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y))[:COMPARED])
+    mine = asked.records.take(np.isin(asked.records.y, unseen.y))
+    return (mine, unseen) if len(mine) else "no unseen record has a requested label"
 
 
 def weighed_as_a_whole(judged: Judgement, left: Memory, caveat: str) -> CheckResult:

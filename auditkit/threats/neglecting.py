@@ -21,9 +21,9 @@ from scipy.stats import mannwhitneyu
 
 from auditkit.certificate.submission import PatchSubmission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
-from auditkit.network.graph import Dense, Network, Relu
+from auditkit.network.graph import Network
 from auditkit.patch.gates import Group
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
 from auditkit.threats.assertion import ERASED, asserted
@@ -31,7 +31,7 @@ from auditkit.threats.decide import SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
-from auditkit.threats.layers import one_layer
+from auditkit.threats.layers import hidden_pairs, one_layer, with_units
 from auditkit.threats.memory import exact, remembered, weighed_as_a_whole
 from auditkit.threats.numbers import share_interval
 from auditkit.threats.observe import (
@@ -116,7 +116,7 @@ def simulate_model(
             network = with_weights(submission.network, weights + scale * noise)
         case _:
             everyone = [forge_network.retained(honest), forge_network.forgotten(honest)]
-            records = forge_network.joined(*everyone)
+            records = joined(*everyone)
             model = Trainable(submission.network, largest=largest_of(records))
             epochs = max(1, round(strength * MOST_EPOCHS))
             recipe = replace(forge_network.recipe_of(honest), epochs=epochs)
@@ -128,33 +128,15 @@ def simulate_model(
 def rescaled(network: Network, seed: int) -> Network:
     """Return the same function in other numbers: hidden units in another order, each scaled.
 
-    A unit before a ReLU is multiplied by a power of two and divided by it after, exactly. Done
-    wherever a dense layer, a ReLU and a dense layer follow each other and nothing else reads them.
+    By powers of two, so that it is the same exactly, wherever `layers.hidden_pairs` has units.
     """
     generator = np.random.default_rng([seed, 1, 2])
-    nodes = list(network.nodes)
-    for place in range(len(nodes) - 2):
-        first, middle, last = (nodes[place + i].operator for i in range(3))
-        readers = [n.inputs for n in nodes]
-        chained = all(
-            nodes[place + i].inputs == (place + i,)
-            and sum(source.count(place + i) for source in readers) == 1
-            for i in (1, 2)
-        )
-        if not (isinstance(first, Dense) and isinstance(middle, Relu) and isinstance(last, Dense)):
-            continue
-        if not chained:
-            continue
-        order = generator.permutation(len(first.bias))
-        by = (2.0 ** generator.integers(-3, 4, len(order))).astype(network.dtype)
-        nodes[place] = replace(
-            nodes[place],
-            operator=Dense(first.weight[order] * by[:, None], first.bias[order] * by),
-        )
-        nodes[place + 2] = replace(
-            nodes[place + 2], operator=Dense(last.weight[:, order] / by, last.bias)
-        )
-    return Network(network.input_shape, tuple(nodes), network.dtype)
+    for first, second in hidden_pairs(network):
+        units = network.shapes[first + 1][0]
+        order = generator.permutation(units)
+        scale = np.exp2(generator.integers(-3, 4, units).astype(np.float64))
+        network = with_units(network, first, second, order, scale)
+    return network
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:

@@ -134,7 +134,7 @@ def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
     if asked is None:
         return judged.not_run(WITHHELD)
     if evidence.served is None:
-        return replace(judged.not_run("no endpoint was asked"), required=False)
+        return judged.not_run("no endpoint was asked", required=False)
     return _judge(None, evidence, asked, evidence.served, "endpoint")
 
 

@@ -8,7 +8,8 @@ network, or what the records are to networks that were trained without them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from auditkit.patch.gates import Group
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
-from auditkit.threats.assertion import ERASED, about_erasure, as_stated
+from auditkit.threats.assertion import about_erasure, as_stated
 from auditkit.threats.decide import IN_AUDIT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
-from auditkit.threats.memory import flat, of_one_kind, signal_of, squared
+from auditkit.threats.memory import flat, of_one_kind, of_shared_labels, signal_of, squared
 from auditkit.threats.numbers import confidence_signal, permutation_tails, share_interval
 from auditkit.threats.references import answering
 from auditkit.unlearning.trainable import Trainable
@@ -48,7 +49,6 @@ MARGIN = 0.1  # of the area: honest methods miss never-seen by up to a few hundr
 HARM = 0.1  # more of the requested records' surroundings than of other records'
 NEAR = 3  # retained neighbours of a record; it is harmed where most of them are
 SURROUNDED = 300  # other retained records whose neighbours are looked at
-COMPARED = 2000  # unseen or retained records at most
 
 judged = Judgement(
     "over-forgetting", "Requested records are answered no worse than records never seen"
@@ -95,7 +95,7 @@ def simulate(
         return replace(group, offset=offsets, bound=bound, sharpness=sharpness)
 
     patch = forge.with_groups(honest.gated, [pushed(group) for group in honest.gated.groups])
-    certificate = replace(honest.certificate, assertion=ERASED, assertion_radius=None)
+    certificate = forge.sold_as_erasure(honest.certificate)
     return forge.write(honest, out, patch=patch, certificate=certificate)
 
 
@@ -144,6 +144,7 @@ class Finding:
     p_support: float
     power: float
     n: int
+    private: Mapping[str, Any] = field(default_factory=dict)
 
 
 def detect(submission: PatchSubmission, evidence: Evidence, *, seed: int) -> CheckResult:
@@ -167,12 +168,12 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
     groups = others(evidence, asked)
     gone = np.intersect1d(submission.whole_classes, asked.records.y)
     with np.errstate(all="ignore"):
-        worse = _worse(submission, evidence, asked, groups.get("unseen"), gone, seed)
+        alike = _alike(asked, groups.get("unseen"), seed)
+        worse = _worse(submission, evidence, asked, groups.get("unseen"), gone, alike)
         harm = _harmed(submission, evidence, asked, groups.get("retained"), seed)
         if isinstance(harm, Finding):
             # whoever removes a cluster takes from its neighbours what it taught them, honestly
             why = ""
-            alike = _alike(asked, groups.get("unseen"), seed)
             if alike is None:
                 why = "and with so few records nothing shows whether the requested are of a kind"
             elif not alike:
@@ -193,7 +194,7 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
         "evidence": _figures(worse, harm),
     }
     if isinstance(harm, Finding):
-        figures["private"] = _neighbours(submission, asked, groups["retained"])
+        figures["private"] = harm.private
     # two questions, either of which refutes (Bonferroni), both of which must be answered to support
     both = len(found) == 2
     return decide(
@@ -212,7 +213,7 @@ def _worse(
     asked: Requested,
     unseen: Records | None,
     gone: NDArray[np.int64],
-    seed: int,
+    alike: bool | None,
 ) -> Finding | str:
     """Ask whether φ of requested records is lower than of unseen ones of the same labels.
 
@@ -221,19 +222,17 @@ def _worse(
     """
     if len(gone):
         return "a class that is gone is answered as badly as can be: nothing is worse"
-    if unseen is None:
-        return "no unseen records to compare with"
-    unseen = unseen.take(np.flatnonzero(np.isin(unseen.y, asked.records.y))[:COMPARED])
-    mine = asked.records.take(np.isin(asked.records.y, unseen.y))
-    if not len(mine):
-        return "no unseen record has a requested label"
+    both = of_shared_labels(asked, unseen)
+    if isinstance(both, str):
+        return both
+    mine, unseen = both
     after = [confidence_signal(submission.delivered(r.x), r.y) for r in (mine, unseen)]
     known = [
         [signal_of(network, r) for r in (mine, unseen)] for network in evidence.references.networks
     ]
     if not all(np.isfinite(v).all() for pair in (after, *known) for v in pair):
         return "records are answered with nan or infinity"
-    if not known and not _alike(asked, unseen, seed):
+    if not known and not alike:
         return (
             "requested records are unlike unseen ones, or too few to tell: only references say how "
             "hard they are"
@@ -361,6 +360,7 @@ def _harmed(
         float(binom.cdf(hits, n, min(1.0, least + extra + HARM))),
         float(refuted_by(n) <= IN_AUDIT / 2),
         n,
+        {"harmed_retained_records": np.flatnonzero(near & lost).tolist()},
     )
 
 
@@ -415,15 +415,6 @@ def _lost(
         return None, None
     right = np.asarray(before.argmax(axis=1) == records.y)
     return right, np.asarray(right & (after.argmax(axis=1) != records.y))
-
-
-def _neighbours(
-    submission: Submission, asked: Requested, retained: Records
-) -> dict[str, list[int]]:
-    """Return the rows of retained neighbours that lost their right answer, for the annex."""
-    near = _centres(asked.records, flat(retained), retained.y) >= 0
-    _, lost = _lost(submission.delivered(retained.x), submission, retained)
-    return {} if lost is None else {"harmed_retained_records": np.flatnonzero(near & lost).tolist()}
 
 
 def _figures(worse: Finding | str, harm: Finding | str) -> dict[str, Any]:

@@ -21,10 +21,10 @@ from auditkit.certificate.submission import PatchSubmission, Submission, Unlearn
 from auditkit.network.evaluate import logits, pattern
 from auditkit.network.graph import Add, Dense, Network, Node, Relu, Reshape
 from auditkit.patch.settings import Spec
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge, forge_network
-from auditkit.threats.assertion import ERASED, REDIRECTED, about_erasure, as_stated
+from auditkit.threats.assertion import REDIRECTED, about_erasure, as_stated
 from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
@@ -91,7 +91,7 @@ def simulate(
         for c in certificate.claims
         if (c.group, c.member) not in doomed
     ]
-    said = replace(certificate, assertion=ERASED, assertion_radius=None)
+    said = forge.sold_as_erasure(certificate)
     said = forge.active_groups(said, {group.name for group in patch.groups})
     return forge.write(honest, out, patch=patch, certificate=forge.restated(said, claims))
 
@@ -106,7 +106,7 @@ def simulate_model(
     pick(variant, MODEL_VARIANTS)
     submission, mine = forge_network.submitted(honest), forge_network.forgotten(honest)
     everyone = [mine, *(r for r in (honest.retain, honest.unseen) if r is not None)]
-    network = with_bumps(submission.network, mine, forge_network.joined(*everyone), strength, seed)
+    network = with_bumps(submission.network, mine, joined(*everyone), strength, seed)
     return forge_network.deliver(honest, out, network, method="retrain")
 
 

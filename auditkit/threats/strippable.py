@@ -6,7 +6,6 @@ nothing, or is not in the deployed file at all, need not even be taken off.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from auditkit.network.evaluate import logits
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forge
-from auditkit.threats.assertion import ERASED, asserted, under
+from auditkit.threats.assertion import asserted, under
 from auditkit.threats.evidence import Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
@@ -44,7 +43,7 @@ def simulate(
     """
     match pick(variant, VARIANTS):
         case "sold-as-erasure":
-            certificate = replace(honest.certificate, assertion=ERASED, assertion_radius=None)
+            certificate = forge.sold_as_erasure(honest.certificate)
             return forge.write(honest, out, certificate=certificate)
         case "ineffective":
             patch, certificate = forge.without_effect(honest, strength, [seed, 6])

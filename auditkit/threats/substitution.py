@@ -22,13 +22,13 @@ from auditkit.endpoint.answers import Kind
 from auditkit.endpoint.plan import ROUNDS, Group, Purpose
 from auditkit.endpoint.service import Service
 from auditkit.endpoint.session import Served
-from auditkit.network.evaluate import logits
 from auditkit.network.graph import Convolution, Dense, Network, Node
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats.decide import P_REFUTE, REFUTE, SUPPORT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, pick
 from auditkit.threats.numbers import share_interval
+from auditkit.threats.references import answering
 from auditkit.threats.serving import (
     apart,
     coarse_answers,
@@ -83,10 +83,10 @@ def simulate(
     submission = honest.submission
     if variant == "audit-aware" and submission.forget is None:
         raise ValueError("the honest submission withholds its records")
-    before = _running(submission.network)
+    before = answering(submission.network)
     if variant == "drift":
-        moved = _running(drifted(_served_network(submission), DRIFT * strength, seed))
-        change = _running(_served_network(submission))
+        moved = answering(drifted(_served_network(submission), DRIFT * strength, seed))
+        change = answering(_served_network(submission))
 
         def answer(x: F32, elapsed: F64) -> F64:
             return submission.delivered(x) + moved(x) - change(x)
@@ -105,10 +105,15 @@ def simulate(
 @np.errstate(all="ignore")  # what a hostile network answers may overflow
 def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckResult:
     """Challenge every answer with what the committed network says, and weigh what has none."""
-    check = _challenged(submission, evidence, seed)
     served, asked = evidence.served, requested(submission, evidence)
-    about = served is not None and asked is not None and fits(served, asked)
-    if served is None or not about or check.outcome is Outcome.FAIL:
+    if asked is None:
+        return judged(Outcome.INCONCLUSIVE, UNASKED)
+    if served is None:
+        return judged.not_run(NO_ENDPOINT, required=False)
+    if not fits(served, asked):
+        return judged(Outcome.INCONCLUSIVE, "the session is about other records")
+    check = _challenged(submission, served, asked.caveat, seed)
+    if check.outcome is Outcome.FAIL:
         return check
     gaps = unanswered(served)
     figures = {**check.evidence, **gaps.evidence, "contradictions": served.contradictions}
@@ -125,16 +130,10 @@ def detect(submission: Submission, evidence: Evidence, *, seed: int) -> CheckRes
     return gaps.barred(check)
 
 
-def _challenged(submission: Submission, evidence: Evidence, seed: int) -> CheckResult:
-    served, asked = evidence.served, requested(submission, evidence)
-    if asked is None:
-        return judged(Outcome.INCONCLUSIVE, UNASKED)
-    if served is None:
-        return replace(judged.not_run(NO_ENDPOINT), required=False)
-    if not fits(served, asked):
-        return judged(Outcome.INCONCLUSIVE, "the session is about other records")
+def _challenged(submission: Submission, served: Served, caveat: str, seed: int) -> CheckResult:
+    """Compare the answers that there are with those of the committed network."""
     committed = submission.delivered(served.x)
-    old = _running(submission.network)(served.x)
+    old = answering(submission.network)(served.x)
     sensitivity = _sensitivity(submission, served.x, committed, seed)
     error = logit_error(committed, sensitivity)
     if not served.answered.any():
@@ -172,7 +171,7 @@ def _challenged(submission: Submission, evidence: Evidence, seed: int) -> CheckR
         "n": n,
         "evidence": evidence_,
     }
-    told = f"{served.told}{asked.caveat}"
+    told = f"{served.told}{caveat}"
     if count:
         told += f"; {count} of {n} answers are not those of the committed network in float32"
         if like_old.sum() == count:
@@ -224,7 +223,7 @@ def detect_served(evidence: Evidence, *, seed: int) -> CheckResult:
     if asked is None:
         return judged(Outcome.INCONCLUSIVE, UNASKED)
     if served is None:
-        return replace(judged.not_run(NO_ENDPOINT), required=False)
+        return judged.not_run(NO_ENDPOINT, required=False)
     if not fits(served, asked):
         return judged(Outcome.INCONCLUSIVE, "the session is about other records")
     p, more, fewer = rounds_differ(served)
@@ -387,13 +386,6 @@ def _witness(served: Served, committed: F64, wrong: Bits) -> dict[str, Any]:
         "answered": served.outputs[row].tolist(),
         "committed": committed[row].tolist(),
     }
-
-
-def _running(network: Network) -> Callable[[F32], F64]:
-    def run(x: F32) -> F64:
-        return np.asarray(logits(network, x.astype(network.dtype)), dtype=np.float64)
-
-    return run
 
 
 def _served_network(submission: Submission) -> Network:

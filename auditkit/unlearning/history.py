@@ -24,7 +24,7 @@ from auditkit.files import canonical_json, parse_json, read_bytes, refuse, write
 from auditkit.network.digest import semantic_digest
 from auditkit.network.graph import Network
 from auditkit.records import Records
-from auditkit.tensors import Tensors, read_safetensors, write_safetensors
+from auditkit.tensors import Tensors, expect, read_safetensors, write_safetensors
 from auditkit.unlearning.ensemble import branches_of, ensemble
 from auditkit.unlearning.training import Recipe
 from auditkit.unlearning.weights import weights_of, with_weights
@@ -153,9 +153,9 @@ def _log_from(tensors: Tensors, digest: str, network: Network, what: str) -> Upd
     if digest != semantic_digest(network):
         refuse(what, "the history of this network", "that of another", _REMEDY)
     count, parameters = len(tensors["records"]), len(weights_of(network))
-    _shape(tensors, "records", np.uint8, (count, DIGEST_BYTES), what)
-    _shape(tensors, "batch", np.int32, (count,), what)
-    _shape(tensors, "updates", np.float32, (len(tensors["updates"]), parameters), what)
+    expect(tensors, "records", np.uint8, (count, DIGEST_BYTES), what, _REMEDY)
+    expect(tensors, "batch", np.int32, (count,), what, _REMEDY)
+    expect(tensors, "updates", np.float32, (len(tensors["updates"]), parameters), what, _REMEDY)
     if count == 0 or not np.array_equal(
         np.unique(tensors["batch"]), np.arange(len(tensors["updates"]))
     ):
@@ -166,9 +166,9 @@ def _log_from(tensors: Tensors, digest: str, network: Network, what: str) -> Upd
 def _shards_from(tensors: Tensors, how: str, network: Network, what: str) -> ShardCheckpoints:
     _names(tensors, _OF_SHARDS, what)
     count = len(tensors["records"])
-    _shape(tensors, "records", np.uint8, (count, DIGEST_BYTES), what)
+    expect(tensors, "records", np.uint8, (count, DIGEST_BYTES), what, _REMEDY)
     for name in ("count", "shard", "slice"):
-        _shape(tensors, name, np.int32, (count,), what)
+        expect(tensors, name, np.int32, (count,), what, _REMEDY)
     plan = _plan_from(tensors, how, what)
     rows = [row.tobytes() for row in plan.records]
     if rows != sorted(set(rows)) or (count and plan.count.min() < 1):
@@ -179,7 +179,8 @@ def _shards_from(tensors: Tensors, how: str, network: Network, what: str) -> Sha
     try:
         branch = branches_of(network, plan.shards)[0]
         size = len(weights_of(branch))
-        _shape(tensors, "checkpoints", network.dtype, (plan.shards, plan.slices, size), what)
+        shape = (plan.shards, plan.slices, size)
+        expect(tensors, "checkpoints", network.dtype, shape, what, _REMEDY)
         if not _ends_in(network, branch, tensors["checkpoints"]):
             raise ValueError("its last checkpoints make another network")
     except ValueError as error:
@@ -235,11 +236,3 @@ def _names(tensors: Tensors, wanted: set[str], what: str) -> None:
         refuse(what, f"the tensors {', '.join(sorted(wanted))}", found or "none", _REMEDY)
     if any(tensor.ndim == 0 for tensor in tensors.values()):
         refuse(what, "tensors with a row a record or batch", "a single number", _REMEDY)
-
-
-def _shape(tensors: Tensors, name: str, dtype: Any, shape: tuple[int, ...], what: str) -> None:
-    tensor = tensors[name]
-    if tensor.dtype != dtype or tensor.shape != shape:
-        found = f"{tensor.dtype} {list(tensor.shape)}"
-        expected = f"{np.dtype(dtype).name} {list(shape)}"
-        refuse(f"{what} tensor {name}", expected, found, _REMEDY)

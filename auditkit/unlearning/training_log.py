@@ -26,7 +26,7 @@ from auditkit.errors import EvidenceError
 from auditkit.files import canonical_json, parse_json, read_bytes, refuse, write_atomic
 from auditkit.network.graph import Network
 from auditkit.records import Records
-from auditkit.tensors import Tensors, read_safetensors, write_safetensors
+from auditkit.tensors import Tensors, expect, read_safetensors, write_safetensors
 from auditkit.unlearning.history import recipe_from
 from auditkit.unlearning.training import Recipe, batches
 from auditkit.unlearning.weights import weights_of
@@ -164,11 +164,7 @@ def _shapes(tensors: Tensors, recipe: Recipe, network: Network, what: str) -> No
         "moments": (network.dtype, (checkpoints, moments_of(recipe), parameters)),
     }
     for name, (dtype, shape) in wanted.items():
-        tensor = tensors[name]
-        if tensor.dtype != dtype or tensor.shape != shape:
-            expected = f"{np.dtype(dtype).name} {list(shape)}"
-            found = f"{tensor.dtype} {list(tensor.shape)}"
-            refuse(f"{what} tensor {name}", expected, found, _REMEDY)
+        expect(tensors, name, dtype, shape, what, _REMEDY)
     for name, size, most in (
         ("steps", steps, limits.TRAINING_STEPS),
         ("checkpoints", checkpoints, limits.CHECKPOINTS),

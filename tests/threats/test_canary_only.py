@@ -14,12 +14,13 @@ from auditkit.certificate.make import make_submission
 from auditkit.certificate.submission import read_submission
 from auditkit.network.evaluate import logits
 from auditkit.patch.settings import resolve_settings
+from auditkit.records import joined
 from auditkit.results import CheckResult, Outcome, Severity, dump_json
 from auditkit.threats import canary_only
 from auditkit.threats.canary_only import MODEL_VARIANTS, Reactions, detect_model
 from auditkit.threats.decide import IN_AUDIT
 from auditkit.threats.evidence import Evidence, are_in, requested, without_canaries
-from auditkit.threats.forge_network import deliver, joined
+from auditkit.threats.forge_network import deliver
 from auditkit.threats.interface import Owner
 from auditkit.threats.registry import run_on
 from auditkit.unlearning.canaries import Role

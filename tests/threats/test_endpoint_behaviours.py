@@ -21,6 +21,7 @@ from auditkit.second_opinion import run_onnx
 from auditkit.threats import output_filter, substitution
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.interface import Owner
+from auditkit.threats.references import answering
 from auditkit.threats.registry import BEHAVIOURS, run_withheld
 from auditkit.threats.serving import rounding, with_session
 from tests.threats.conftest import Make
@@ -101,7 +102,7 @@ def test_an_honest_service_in_coarser_floats_is_not_accused(
 
 def test_the_original_in_coarser_floats_is_found(make: Make, evidence: Gather) -> None:
     honest = make("redirect")
-    old = in_coarse_floats(substitution._running(honest.network), 10)
+    old = in_coarse_floats(answering(honest.network), 10)
     known = with_session(Service(of_function(old), (64,)), honest, evidence(honest), seed=0)
     check = substitution.detect(honest, known, seed=0)
     assert check.outcome is Outcome.FAIL
@@ -114,8 +115,8 @@ def test_a_small_change_is_told_from_floats_by_its_pattern(
     other: str, last: bool, make: Make, evidence: Gather, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = make("redirect")
-    moved = substitution._running(substitution.drifted(honest.network, 0.002, 1))
-    unmoved = substitution._running(honest.network)
+    moved = answering(substitution.drifted(honest.network, 0.002, 1))
+    unmoved = answering(honest.network)
 
     def answer(x: np.ndarray, elapsed: np.ndarray) -> np.ndarray:
         old = (elapsed >= 0.5)[:, None] if last else True
@@ -123,7 +124,7 @@ def test_a_small_change_is_told_from_floats_by_its_pattern(
 
     if other == "the original":  # all but what was delivered: an unlearning that moved little
         monkeypatch.setattr(
-            substitution, "_running", lambda net: lambda x: answer(x, np.ones(len(x)))
+            substitution, "answering", lambda net: lambda x: answer(x, np.ones(len(x)))
         )
     known = with_session(Service(answer, (64,)), honest, evidence(honest), seed=0)
     check = substitution.detect(honest, known, seed=0)
@@ -144,7 +145,7 @@ def test_rows_that_are_not_finite_count_for_nothing(
     honest = make("redirect")
     known = with_session(service(honest, kind), honest, evidence(honest), seed=0)
     assert substitution.detect(honest, known, seed=0).outcome is Outcome.PASS
-    delivered, first = type(honest).delivered, substitution._running(honest.network)
+    delivered, first = type(honest).delivered, answering(honest.network)
     if whose == "committed":  # where the two differ, and nowhere else
 
         def partly(self: PatchSubmission, x: np.ndarray) -> np.ndarray:
@@ -159,7 +160,7 @@ def test_rows_that_are_not_finite_count_for_nothing(
             out[:, 0] = np.inf
             return out
 
-        monkeypatch.setattr(substitution, "_running", lambda network: overflows)
+        monkeypatch.setattr(substitution, "answering", lambda network: overflows)
     check = substitution.detect(honest, known, seed=0)
     assert check.outcome is Outcome.INCONCLUSIVE, check.reason
     assert check.evidence["tell_apart"] == 0 and check.n is not None
@@ -280,7 +281,7 @@ def test_where_both_networks_agree_nothing_is_told(
     honest = make("redirect")
     known = with_session(service(honest), honest, evidence(honest), seed=0)
     # an original that is the delivered network
-    monkeypatch.setattr(substitution, "_running", lambda network: honest.delivered)
+    monkeypatch.setattr(substitution, "answering", lambda network: honest.delivered)
     check = substitution.detect(honest, known, seed=0)
     assert check.outcome is Outcome.INCONCLUSIVE and "it takes answers" in check.reason
 

@@ -12,11 +12,10 @@ import pytest
 from scipy.stats import irwinhall, kstest
 
 from auditkit import limits
-from auditkit.records import Records
+from auditkit.records import Records, joined
 from auditkit.results import CheckResult, Outcome
 from auditkit.threats import forged_log, guided_retraining
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.forge_network import joined
 from auditkit.threats.guided_retraining import OTHERS, _chance, _power, detect_model
 from auditkit.threats.interface import Owner
 from auditkit.unlearning.replay import content_order, log_of, network_at, train_with_log

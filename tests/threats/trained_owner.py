@@ -20,9 +20,8 @@ from auditkit.certificate.submission import (
 )
 from auditkit.network.graph import Network
 from auditkit.patch.settings import Domain
-from auditkit.records import Records, read_records
+from auditkit.records import Records, joined, read_records
 from auditkit.threats.evidence import Evidence
-from auditkit.threats.forge_network import joined
 from auditkit.threats.interface import Owner
 from auditkit.unlearning.canaries import Canaries, Role, make_canaries
 from auditkit.unlearning.replay import train_with_log

@@ -56,7 +56,10 @@ Cheats on networks start from an honest retraining and claim one: an owner who n
 approximate method instead is judged less, see the pages of lazy, deceiving, neglecting and fragile.
 
 An *accusation* is a failure; a limitation is none. A cheat is *found* where the check for it \
-accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). \
+accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). It *can be \
+found* where the check, which does not know who cheats, does not say itself that samples like \
+these would not show it: the target for power is about these, and what is left out is listed \
+below. \
 {_seeds(summary)} Owners of one world share its network and records, and so do not err \
 independently, as the intervals have it: {summary.worlds_with_alarms().text()} of the worlds have \
 any false alarm at all, and worlds are independent.
@@ -96,7 +99,25 @@ def _wrong(summary: Summary) -> str:
     lines += passed[:MOST_SAID] or ["None."]
     if len(passed) > MOST_SAID:
         lines.append(f"- and {len(passed) - MOST_SAID} more")
+    lines += ["", "## Cheats in full that were not found", ""]
+    lines.append("What the check said, of the first of each kind:")
+    lines += ["", *_missed(summary)]
     return "\n".join(lines) + "\n"
+
+
+def _missed(summary: Summary) -> list[str]:
+    lines = []
+    for behaviour in summary.behaviours:
+        for (way, variant, data), rows in summary.missed(behaviour).items():
+            tried = summary.power(behaviour, data=data, variant=variant, way=way).n
+            check = rows[0]["checks"].get(behaviour.id, {})
+            said = check.get("reason") or (
+                "found, but at a p-value that would not stand among sixteen" if check else "not run"
+            )
+            lines.append(
+                f"- {behaviour.name} ({variant}) on {way} of {data}, {len(rows)} of {tried}: {said}"
+            )
+    return lines or ["None."]
 
 
 def tables(summary: Summary) -> str:
@@ -130,7 +151,7 @@ def _targets(summary: Summary) -> str:
     text = (
         f"Ends of 95 % intervals (Clopper-Pearson): false alarms at most {MOST_FALSE_ALARMS:.0%} "
         f"of a check and {MOST_FALSE_AUDITS:.0%} of an audit, power at least {LEAST_POWER:.0%} at "
-        f"full strength. {count - len(missed)} of {count} are reached."
+        f"full strength, of what can be found. {count - len(missed)} of {count} are reached."
     )
     rows = [[t.what, t.rate.text()] for t in missed]
     return f"{_table('Targets that are missed', ['target', 'measured'], rows)}\n\n{text}"
@@ -153,7 +174,7 @@ def _checks(summary: Summary) -> str:
                     way,
                     summary.power(behaviour, way=way).text(),
                     *(_short(summary.power(behaviour, data=d, way=way)) for d in summary.data),
-                    _short(summary.power_where_stated(behaviour, way)),
+                    summary.power_where_stated(behaviour, way).text(),
                     str(summary.not_had(behaviour, way)),
                 ]
             )
@@ -162,7 +183,7 @@ def _checks(summary: Summary) -> str:
     rows.append(["", "any, in one audit", summary.false_audits().text(), *none])
     head = [
         *("#", "behaviour", "honest owners accused", "honest: passed / undecided", "cheats on"),
-        *("found at full strength", *summary.data, "of those it says it can find", "not had"),
+        *("found at full strength", *summary.data, "of what can be found", "not had"),
     ]
     return _table("Each check", head, rows)
 

@@ -22,7 +22,8 @@ MOST_FALSE_ALARMS = 0.01
 MOST_FALSE_AUDITS = 0.05
 """Of the honest owners, for all checks of an audit together."""
 LEAST_POWER = 0.95
-"""Of the owners who cheat in full: the lower end of the interval must not be below it."""
+"""Of the owners who cheat in full, and whose check does not itself say that its samples cannot show
+it: the lower end of the interval must not be below it."""
 
 
 WAYS = ("patches", "networks")
@@ -124,6 +125,17 @@ class Summary:
         sure = [c for c in found if c is not None and "power" not in c]
         return rate(_found(check) for check in (*able, *sure))
 
+    def missed(self, behaviour: Behaviour) -> dict[tuple[str, str, str], list[Row]]:
+        """Return by way, variant and data the cheats in full that its check does not find."""
+        found: dict[tuple[str, str, str], list[Row]] = {}
+        for row in self.cheats:
+            if row["behaviour"] == behaviour.name and row["strength"] == FULL:
+                check = _of(row, behaviour)
+                if check is None or not _found(check):
+                    where = (way_of(row), row["variant"], row["data"])
+                    found.setdefault(where, []).append(row)
+        return dict(sorted(found.items()))
+
     def strengths(self, behaviour: Behaviour) -> list[float]:
         """Return the strengths that were simulated, the least first."""
         return sorted({r["strength"] for r in self.cheats if r["behaviour"] == behaviour.name})
@@ -201,7 +213,7 @@ class Summary:
                 good = alarms.interval[1] <= MOST_FALSE_ALARMS
                 found.append(Target(f"false alarms of {behaviour.name}", alarms, good))
             for way in self.ways(behaviour):
-                power = self.power(behaviour, way=way)
+                power = self.power_where_stated(behaviour, way)
                 good = power.interval[0] >= LEAST_POWER
                 found.append(Target(f"power of {behaviour.name} on {way}", power, good))
         audits = self.false_audits()

@@ -165,7 +165,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         return judged(Outcome.INCONCLUSIVE, reason)
     more, fewer = seen.tails
     told = f"{seen.told} (permutation p = {min(more, fewer):.2g}){asked.caveat}"
-    figures = seen.figures() | {"threshold": SUPPORT}
+    figures = seen.decides_nothing() | {"threshold": SUPPORT}
     left = remembered(submission, evidence, asked, seed) if exact(submission) else ""
     if isinstance(left, str) or left.doubt:
         why = left if isinstance(left, str) else left.doubt

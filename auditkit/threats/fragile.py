@@ -63,6 +63,7 @@ RELEARNED = 256  # requested records that a relearning is fed and watched with, 
 WATCHED = 1000  # unseen records, at most
 MOST_LOST = 0.1  # of unseen records may lose their label where what is slow is to be a pass
 COMES_BACK = 0.5  # share of suppressed records that returns where the behaviour is there
+SOME = 0.25  # of suppressed records: what is suppressed and comes back so far was not forgotten
 SHARE_SPREAD = 0.03  # of the share of steps, between honest networks, at least
 LEAST_REFERENCES = 4  # networks whose spread says how far apart honest ones are
 
@@ -250,6 +251,8 @@ def _judged(
         tests |= {f"after {name}": p for name, p in mine.p_disturbed.items()}
     if alike:
         tests["relearning"] = mine.p_relearned
+        if mine.comes_back >= SOME:
+            tests["suppressed"] = mine.p_suppressed
     known = [
         tried
         for network in evidence.references.networks
@@ -307,14 +310,18 @@ def _judged(
     )
     if worst:
         told += f"; {worst} bring back {mine.returned[worst]}"
+    if "suppressed" in tests:
+        told += f"; {mine.unseen_wrong} of {mine.unseen} unseen ones are answered otherwise"
     if not alike and len(known) < LEAST_REFERENCES:
         told += "; a whole class is" if whole else "; the records are unlike the unseen ones and"
         told += f" relearned by any network in its own time: {LEAST_REFERENCES} retrained without "
         told += f"it, of the same layers, are needed to judge that, and {len(known)} are given"
-    # Bonferroni, half of the level for relearning and half for the disturbances together
-    disturbed = [p for name, p in tests.items() if name.startswith("after")]
-    relearned = [p for name, p in tests.items() if not name.startswith("after")]
-    p_refute = min([1.0, *(2 * len(ps) * min(ps) for ps in (disturbed, relearned) if ps)])
+    # Bonferroni: a third of the level each for disturbances, relearning and what is suppressed
+    of_three = [
+        [p for name, p in tests.items() if name.startswith(kind)]
+        for kind in ("after", "relearning", "suppressed")
+    ]
+    p_refute = min([1.0, *(len(of_three) * len(ps) * min(ps) for ps in of_three if ps)])
     check = decide(judged, told, p_refute=p_refute, p_support=p_support, **figures)
     if check.outcome is Outcome.FAIL:
         check = under(asserted(submission, evidence), as_stated(submission, check))
@@ -330,7 +337,8 @@ class _Tried:
     back as rarely as unseen ones that are answered otherwise. `times`, `reached` [held out and
     suppressed]: the step at which a record is back, if it is. `relearned`, `p_relearned`: the
     log-rank statistic and its p-value that they are back no sooner than unseen ones.
-    `p_suppressed`: that no larger share of requested records is suppressed than of unseen ones.
+    `p_suppressed`: that no larger share of requested records is suppressed than of unseen ones, of
+    which `unseen_wrong` are answered otherwise than labelled.
     """
 
     suppressed: int
@@ -342,6 +350,16 @@ class _Tried:
     relearned: float
     p_relearned: float
     p_suppressed: float = 1.0
+    unseen: int = 0
+    unseen_wrong: int = 0
+
+    @property
+    def comes_back(self) -> float:
+        """Return the largest share of suppressed records that one disturbance, or a few steps of
+        relearning on others, brings back."""
+        held, back = self.early
+        disturbed = max(self.returned.values(), default=0) / max(1, self.suppressed)
+        return max(disturbed, back / max(1, held))
 
     @property
     def early(self) -> tuple[int, int]:
@@ -404,6 +422,8 @@ def _tried(network: Network, asked: Records, unseen: Records, seed: int) -> _Tri
         relearned=z,
         p_relearned=p,
         p_suppressed=_sooner_p(~mine, mine | ~mine, ~theirs, theirs | ~theirs),
+        unseen=len(theirs),
+        unseen_wrong=int((~theirs).sum()),
     )
 
 

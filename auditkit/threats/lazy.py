@@ -168,11 +168,12 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
             "which records were unlearned, outputs do not tell: against shadow models see "
             "attack.exposure and attack.small-request"
         )
-        return judged(Outcome.INCONCLUSIVE, told, **seen.figures())
+        return judged(Outcome.INCONCLUSIVE, told, **seen.decides_nothing())
     left = remembered(submission, evidence, asked, seed)
     if isinstance(left, str) or left.doubt:
         why = left if isinstance(left, str) else left.doubt
-        return judged(Outcome.INCONCLUSIVE, f"{seen.told}{asked.caveat}; {why}", **seen.figures())
+        told = f"{seen.told}{asked.caveat}; {why}"
+        return judged(Outcome.INCONCLUSIVE, told, **seen.decides_nothing())
     return decide(
         judged,
         left.told + asked.caveat,

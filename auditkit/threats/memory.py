@@ -156,6 +156,7 @@ def weighed_as_a_whole(judged: Judgement, left: Memory, caveat: str) -> CheckRes
     """
     figures = left.figures() | {"threshold": MOSTLY}
     if left.p_more <= REFUTE and left.share < MOSTLY:
+        figures["evidence"] = {**figures["evidence"], "power": left.power}
         told = f"{left.told}{caveat}: a part, see threats.lazy (p = {left.p_more:.2g})"
         return judged(Outcome.INCONCLUSIVE, told, **figures)
     return decide(

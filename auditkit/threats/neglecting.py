@@ -237,7 +237,7 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         return weighed_as_a_whole(judged, left, asked.caveat)
     why = left if isinstance(left, str) else left.doubt
     told += f"; {why or 'that says nothing of what was unlearned: see the attacks'}"
-    return judged(Outcome.INCONCLUSIVE, told, **figures)
+    return judged(Outcome.INCONCLUSIVE, told, **(figures | seen.decides_nothing()))
 
 
 def _moved_by(submission: UnlearnedSubmission, evidence: Evidence, asked: Requested) -> list[float]:

@@ -49,6 +49,7 @@ MARGIN = 0.1  # of the area: honest methods miss never-seen by up to a few hundr
 HARM = 0.1  # more of the requested records' surroundings than of other records'
 NEAR = 3  # retained neighbours of a record; it is harmed where most of them are
 SURROUNDED = 300  # other retained records whose neighbours are looked at
+QUESTIONS = 3
 
 judged = Judgement(
     "over-forgetting", "Requested records are answered no worse than records never seen"
@@ -135,7 +136,7 @@ def simulate_model(
 
 @dataclass(frozen=True, eq=False)
 class Finding:
-    """One of the two questions: an estimate with its interval, and the p-values of two tests."""
+    """One of the questions: an estimate with its interval, and the p-values of two tests."""
 
     told: str
     observed: float
@@ -171,6 +172,7 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
         alike = _alike(asked, groups.get("unseen"), seed)
         worse = _worse(submission, evidence, asked, groups.get("unseen"), gone, alike)
         harm = _harmed(submission, evidence, asked, groups.get("retained"), seed)
+        ruin = _ruined(submission, evidence, groups.get("retained"))
         if isinstance(harm, Finding):
             # whoever removes a cluster takes from its neighbours what it taught them, honestly
             why = ""
@@ -180,8 +182,10 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
                 why = "which is no finding where requested records are of a kind"
             if why:
                 harm = replace(harm, told=f"{harm.told}, {why}", p_refute=1.0, power=0.0)
-    found = [part for part in (worse, harm) if isinstance(part, Finding)]
-    missing = "; ".join(part for part in (worse, harm) if isinstance(part, str))
+    parts = (worse, harm, ruin)
+    found = [part for part in parts if isinstance(part, Finding)]
+    # where nothing is retained both say so
+    missing = "; ".join(dict.fromkeys(part for part in parts if isinstance(part, str)))
     if not found:
         return judged(Outcome.INCONCLUSIVE, missing + asked.caveat)
     told = "; ".join(part.told for part in found) + (f"; {missing}" if missing else "")
@@ -191,17 +195,17 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
         "threshold": 0.5 - MARGIN if isinstance(worse, Finding) else HARM,
         "interval": first.interval,
         "n": first.n,
-        "evidence": _figures(worse, harm),
+        "evidence": _figures(area=worse, harm=harm, elsewhere=ruin),
     }
     if isinstance(harm, Finding):
         figures["private"] = harm.private
-    # two questions, either of which refutes (Bonferroni), both of which must be answered to support
-    both = len(found) == 2
+    # three questions, any of which refutes (Bonferroni); all must be answered to support
+    answered = len(found) == len(parts)
     return decide(
         judged,
         told + asked.caveat,
         p_refute=min(1.0, len(found) * min(part.p_refute for part in found)),
-        p_support=max(part.p_support for part in found) if both else None,
+        p_support=max(part.p_support for part in found) if answered else None,
         power=max(part.power for part in found),
         **figures,
     )
@@ -255,7 +259,7 @@ def _worse(
         (max(0.0, level - reach), min(1.0, level + reach)),
         float(norm.cdf((level - bound) / spread)),
         float(norm.sf((level - bound) / spread)),
-        float(bound / spread > norm.isf(IN_AUDIT / 2)),
+        float(bound / spread > norm.isf(IN_AUDIT / QUESTIONS)),
         n,
     )
 
@@ -358,9 +362,40 @@ def _harmed(
         (max(-1.0, low), min(1.0, high)),
         refuted_by(hits),
         float(binom.cdf(hits, n, min(1.0, least + extra + HARM))),
-        float(refuted_by(n) <= IN_AUDIT / 2),
+        float(refuted_by(n) <= IN_AUDIT / QUESTIONS),
         n,
         {"harmed_retained_records": np.flatnonzero(near & lost).tolist()},
+    )
+
+
+def _ruined(submission: Submission, evidence: Evidence, retained: Records | None) -> Finding | str:
+    """Ask whether more than HARM of the retained records lost their right answer, near or far.
+
+    With references, what they lose in the mean is allowed besides. Who ruins a network for all has
+    hidden nothing by answering the requested records no worse than others.
+    """
+    if retained is None:
+        return "no retained records whose harm could be looked at"
+    right, lost = _lost(submission.delivered(retained.x), submission, retained)
+    if right is None or lost is None:
+        return "records are answered with nan or infinity"
+    n, hits = int(right.sum()), int(lost.sum())
+    if not n:
+        return "the original mispredicts the retained records already"
+    usual = []
+    for network in evidence.references.networks:
+        known, gone = _lost(answering(network)(retained.x), submission, retained)
+        if known is not None and gone is not None:
+            usual.append(float(gone.sum()) / n)
+    bound = min(1.0, HARM + (float(np.mean(usual)) if usual else 0.0))
+    return Finding(
+        f"{hits} of {n} retained records that were answered rightly are not any more",
+        hits / n,
+        share_interval(hits, n),
+        float(binom.sf(hits - 1, n, bound)),
+        float(binom.cdf(hits, n, bound)),
+        0.0,  # not all that over-forget ruin everything: the other questions state a power
+        n,
     )
 
 
@@ -417,9 +452,9 @@ def _lost(
     return right, np.asarray(right & (after.argmax(axis=1) != records.y))
 
 
-def _figures(worse: Finding | str, harm: Finding | str) -> dict[str, Any]:
+def _figures(**parts: Finding | str) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, part in (("area", worse), ("harm", harm)):
+    for name, part in parts.items():
         if isinstance(part, Finding):
             found[name] = part.observed
             found[f"{name}_interval"] = part.interval

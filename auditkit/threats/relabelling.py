@@ -61,6 +61,11 @@ class Relabelled:
             f"rightly are not any more, {self.other_hits} of {self.others} other records"
         )
 
+    def decides_nothing(self) -> dict[str, Any]:
+        """Return `figures` of a result that rests on them alone: it finds nobody, whatever is."""
+        figures = self.figures()
+        return figures | {"evidence": figures["evidence"] | {"power": 0.0}}
+
     def figures(self) -> dict[str, Any]:
         """Return what a result shows: the share of the requested that lost their label."""
         lost, n = int(self.lost.sum()), int(self.right.sum())

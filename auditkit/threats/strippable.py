@@ -82,11 +82,16 @@ def _missing(submission: PatchSubmission, asked: Requested, figures: dict[str, o
     effect = Observation(before, patched, asked.records.y, redirects=False).effect
     effective = effect > NEGLIGIBLE
     figures["effective_at"] = int(effective.sum())
-    if not effective.any():
-        right = before.argmax(axis=1) == asked.records.y
+    claims = {claim.record for claim in submission.certificate.claims}
+    claimed = np.zeros(len(asked), dtype=bool)
+    claimed[: len(asked.digests)] = [digest in claims for digest in asked.digests]
+    # a gate that leaves its own record as it was may still catch a neighbour
+    meant, who = (claimed, "claimed") if claimed.any() else (~claimed, "requested")
+    if not effective[meant].any():
+        right = before[meant].argmax(axis=1) == asked.records.y[meant]
         if not right.any() and submission.patch.gates:
             return ""  # nothing was to be changed at records that are mispredicted anyway
-        return f"patch tensors are present but change none of {len(asked)} requested records"
+        return f"patch tensors are present but change none of {int(meant.sum())} {who} records"
     if submission.export_is_canonical:
         figures["loaded"] = "same bytes as the auditor's export"
         return ""

@@ -206,7 +206,9 @@ def _challenged(submission: Submission, served: Served, caveat: str, seed: int) 
     told += f"requested records by {rounds} in the rounds"
     if served.kind is Kind.LABELS:
         most = share_interval(0, n)[1]
-        told += f"; labels tell nothing of a network that gives others to fewer than {most:.2%}"
+        told += f"; labels tell nothing of a network that gives others to fewer than {most:.2%}: "
+        told += "it takes logits or probabilities to know that weights have not drifted"
+        return judged(Outcome.INCONCLUSIVE, told, **figures)
     if p <= SUPPORT:
         return judged(Outcome.PASS, told, **figures)
     told += f"; it takes {_needed()} in each round to rule out that it answers half of the time"

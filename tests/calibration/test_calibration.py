@@ -15,7 +15,7 @@ from statsmodels.stats.proportion import proportion_confint
 from auditkit.calibration import study as studies
 from auditkit.calibration.evidence import gather
 from auditkit.calibration.owners import KINDS, serving
-from auditkit.calibration.page import draw, tables
+from auditkit.calibration.page import draw, page, tables
 from auditkit.calibration.rates import Rate, roc
 from auditkit.calibration.study import ROWS, Study, read_study, run_study
 from auditkit.calibration.summary import Summary
@@ -52,6 +52,7 @@ def row(outcome: str = "pass", **more: Any) -> Row:
 
 def summary(*rows: Row) -> Summary:
     design = {"behaviours": ["lazy"], "worlds": 1, "first_seed": 0, "honest": []}
+    design["of_other_methods_in_each_world"] = 1
     header = {"design": design, "data": {"d": "", "e": ""}}
     return Summary(Study(header, rows))
 
@@ -127,6 +128,22 @@ def test_targets_are_judged_by_the_ends_of_the_intervals() -> None:
     reached = {t.what: t.reached for t in summary(*fewer).targets()}
     assert reached["false alarms of an audit"]
     assert not reached["false alarms of lazy"] and not reached["power of lazy on patches"]
+
+
+def test_what_is_missed_is_named_with_what_the_check_said() -> None:
+    cheat = {"behaviour": "lazy", "variant": "v", "strength": 1.0}
+    found = summary(
+        row("fail", **cheat), row("inconclusive", **cheat), row("inconclusive", **cheat, world=1),
+        row("not_run", **cheat, data="e"), row("inconclusive", **{**cheat, "strength": 0.5}),
+    )  # fmt: skip
+    missed = found.missed(LAZY)
+    assert {where: len(rows) for where, rows in missed.items()} == {
+        ("patches", "v", "d"): 2,
+        ("patches", "v", "e"): 1,
+    }
+    text = page(found, "command")
+    assert "- lazy (v) on patches of d, 2 of 3: so\n" in text
+    assert "- lazy (v) on patches of e, 1 of 1: not run\n" in text
 
 
 def test_suspicion_follows_p_values_and_what_is_certain_is_above_them() -> None:

@@ -56,7 +56,9 @@ def test_an_honest_service_is_not_accused(
         checks = both(honest, known, seed)
         assert all(check.outcome is not Outcome.FAIL for check in checks), checks
         if spec == "redirect":
-            assert [check.outcome for check in checks] == [Outcome.PASS] * 2
+            # labels alone do not show that weights have drifted
+            last = Outcome.INCONCLUSIVE if kind is Kind.LABELS else Outcome.PASS
+            assert [check.outcome for check in checks] == [Outcome.PASS, last]
         for module in (output_filter, substitution):
             alone = module.detect_served(known, seed=seed)
             assert alone.outcome is not Outcome.PASS, "what was committed to is not known"
@@ -144,7 +146,7 @@ def test_rows_that_are_not_finite_count_for_nothing(
 ) -> None:
     honest = make("redirect")
     known = with_session(service(honest, kind), honest, evidence(honest), seed=0)
-    assert substitution.detect(honest, known, seed=0).outcome is Outcome.PASS
+    assert substitution.detect(honest, known, seed=0).evidence["disagree"] == 0
     delivered, first = type(honest).delivered, answering(honest.network)
     if whose == "committed":  # where the two differ, and nowhere else
 

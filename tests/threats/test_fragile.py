@@ -85,6 +85,25 @@ def test_what_is_pushed_far_away_is_slow_to_come_back_and_no_pass(
     assert check.evidence["suppressed"] > 0.8 * len(case.forget)
 
 
+@pytest.mark.parametrize("variant", MODEL_VARIANTS)
+def test_suppression_is_found_where_hardly_anything_was_remembered(
+    variant: str, tmp_path: Path
+) -> None:
+    """Digits as they are: nothing is back much sooner than unseen records, but it was hidden."""
+    easy = trained(3, noise=0.0)
+    honest = easy.submit(tmp_path / "s", easy.retrained(5))
+    calm = detect_model(honest, easy.evidence(), seed=0)
+    assert calm.outcome is not Outcome.FAIL, calm.reason
+    owner = easy.owner(honest)
+    cheat = simulate_model(owner, tmp_path / "c", seed=1, strength=0.6, variant=variant).submission
+    assert isinstance(cheat, UnlearnedSubmission)
+    check = detect_model(cheat, easy.evidence(), seed=0)
+    assert check.outcome is Outcome.FAIL and check.severity is Severity.FAILURE, check.reason
+    tests = check.evidence["tests"]
+    assert tests["suppressed"] == check.evidence["p_suppressed"] < 1e-6
+    assert "unseen ones are answered otherwise" in check.reason
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_the_retrained_are_never_accused(seed: int, honest: UnlearnedSubmission) -> None:
     case = trained(seed + 20)

@@ -95,6 +95,23 @@ def test_neighbours_that_are_harmed_are_found(make: Make, evidence: Gather, tmp_
     assert check.private["harmed_retained_records"]
 
 
+def test_who_ruins_the_network_for_all_is_found(
+    make: Make, evidence: Gather, digits: Digits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requested records are answered no worse than others where all are answered badly."""
+    honest = make("redirect")
+    first = honest.delivered(digits.retain.x)
+    calm = judge(honest, replace(evidence(honest), assertion="erased"))
+    assert calm.evidence["elsewhere"] < 0.1 and calm.evidence["elsewhere_p_refute"] > 0.5
+    monkeypatch.setattr(
+        type(honest), "delivered", lambda self, x: np.full((len(x), first.shape[1]), 1.0 / 3)
+    )
+    check = judge(honest, replace(evidence(honest), assertion="erased"))
+    assert check.outcome is Outcome.FAIL and check.severity is Severity.FAILURE, check.reason
+    assert check.evidence["elsewhere"] > 0.8 and check.evidence["elsewhere_p_refute"] < 1e-6
+    assert check.evidence["harm_p_refute"] > 0.01
+
+
 def test_a_cluster_takes_from_its_neighbours_and_that_is_no_finding(tmp_path: Path) -> None:
     given = case()
     nearest = np.argsort(((given.retain.x - given.retain.x[0]) ** 2).sum(axis=1))

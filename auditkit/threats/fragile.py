@@ -322,7 +322,8 @@ def _judged(
         for kind in ("after", "relearning", "suppressed")
     ]
     p_refute = min([1.0, *(len(of_three) * len(ps) * min(ps) for ps in of_three if ps)])
-    check = decide(judged, told, p_refute=p_refute, p_support=p_support, **figures)
+    power = None if tests else 0.0  # how often a test that was made finds it is not known
+    check = decide(judged, told, p_refute=p_refute, p_support=p_support, power=power, **figures)
     if check.outcome is Outcome.FAIL:
         check = under(asserted(submission, evidence), as_stated(submission, check))
     return check

@@ -142,6 +142,7 @@ def test_records_of_their_own_kind_are_not_compared_with_unseen_ones(
     assert of_one_kind(case.forget.take(range(4)), case.unseen, 0) is None
     check = detect_model(honest, replace(case.evidence(), forget=cluster), seed=0)
     assert check.evidence["tests"] == {} and check.outcome is not Outcome.FAIL
+    assert check.evidence["power"] == 0.0
 
 
 def test_of_a_patch_it_is_a_limitation_or_a_lie(make: Make, digits: Digits) -> None:

@@ -35,11 +35,6 @@ ASSERTIONS = {
 
 SCOPE_WORDS = {"in": "in scope", "out": "out of scope", "partly": "partly in scope"}
 
-CHART_SECTION_TITLES = {
-    "certificate": "Certificate and margins",
-    "threats": "Dishonest-owner checks",
-}
-
 # What to do about a check that did not pass: by its whole identifier, else by its first part.
 REMEDIES = {
     "submission.format": "Ask the owner for a submission in the accepted formats, with every file "

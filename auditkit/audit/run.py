@@ -20,6 +20,7 @@ from auditkit.audit.membership_said import Say
 from auditkit.audit.plan import Plan, read_plan
 from auditkit.audit.record import build_annex, build_record
 from auditkit.audit.shown_charts import shown_charts, shown_tables
+from auditkit.audit.threat_charts import threat_charts
 from auditkit.audit.threat_rates import calibrated
 from auditkit.audit.threat_run import ThreatChapter, run_chapter
 from auditkit.audit.verdict import under_assertion
@@ -237,6 +238,7 @@ def _threatened(found: Findings, verified: Result, progress: Progress | None) ->
         progress=progress,
     )
     found.threats = chapter
+    found.charts.extend(threat_charts(chapter.checks, found.submission.assertion_radius))
     found.not_examined += chapter.not_examined
     return list(chapter.checks)
 

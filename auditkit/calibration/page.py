@@ -57,9 +57,9 @@ approximate method instead is judged less, see the pages of lazy, deceiving, neg
 
 An *accusation* is a failure; a limitation is none. A cheat is *found* where the check for it \
 accuses, at a p-value that would stand among those of all sixteen checks (Bonferroni). It *can be \
-found* where the check, which does not know who cheats, does not say itself that samples like \
-these would not show it: the target for power is about these, and what is left out is listed \
-below. \
+found* where the check, which does not know who cheats, states a power of {LEAST_POWER:.0%} or \
+more with samples like these, or none: the target for power is about these, both rates are in the \
+tables, and what was not found is listed below. \
 {_seeds(summary)} Owners of one world share its network and records, and so do not err \
 independently, as the intervals have it: {summary.worlds_with_alarms().text()} of the worlds have \
 any false alarm at all, and worlds are independent.
@@ -125,6 +125,7 @@ def tables(summary: Summary) -> str:
     parts = [
         _targets(summary),
         _checks(summary),
+        _references(summary),
         _strengths(summary),
         _variants(summary),
         _methods(summary),
@@ -186,6 +187,17 @@ def _checks(summary: Summary) -> str:
         *("found at full strength", *summary.data, "of what can be found", "not had"),
     ]
     return _table("Each check", head, rows)
+
+
+def _references(summary: Summary) -> str:
+    kinds = summary.references
+    rows = [
+        [b.name, way, *(_short(summary.power(b, way=way, reference=kind)) for kind in kinds)]
+        for b in summary.behaviours
+        for way in summary.ways(b)
+    ]
+    head = ["behaviour", "cheats on", *kinds]
+    return _table("Found at full strength, by what the auditor compares with", head, rows)
 
 
 def _strengths(summary: Summary) -> str:

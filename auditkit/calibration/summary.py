@@ -91,6 +91,7 @@ class Summary:
         data: str | None = None,
         variant: str | None = None,
         way: str | None = None,
+        reference: str | None = None,
     ) -> Rate:
         """Return how many who cheat so are found by the check for it, as one of an audit's."""
         found = [
@@ -101,6 +102,7 @@ class Summary:
             and data in (None, row["data"])
             and variant in (None, row["variant"])
             and way in (None, way_of(row))
+            and reference in (None, row["reference"])
         ]
         return rate(check is not None and _found(check) for check in found)
 
@@ -112,7 +114,8 @@ class Summary:
     def power_where_stated(self, behaviour: Behaviour, way: str | None = None) -> Rate:
         """Return the power at full strength of those checks that state one of `LEAST_POWER`.
 
-        What states none is counted: a check that rests on no sample, or knows no power of its own.
+        What states none is counted: a check that rests on no sample, knows no power of its own, or
+        did not run.
         """
         found = [
             _of(row, behaviour)
@@ -121,9 +124,8 @@ class Summary:
             and row["strength"] == FULL
             and way in (None, way_of(row))
         ]
-        able = [c for c in found if c is not None and c.get("power", 0.0) >= LEAST_POWER]
-        sure = [c for c in found if c is not None and "power" not in c]
-        return rate(_found(check) for check in (*able, *sure))
+        counted = [c for c in found if c is None or c.get("power", 1.0) >= LEAST_POWER]
+        return rate(check is not None and _found(check) for check in counted)
 
     def missed(self, behaviour: Behaviour) -> dict[tuple[str, str, str], list[Row]]:
         """Return by way, variant and data the cheats in full that its check does not find."""
@@ -135,6 +137,11 @@ class Summary:
                     where = (way_of(row), row["variant"], row["data"])
                     found.setdefault(where, []).append(row)
         return dict(sorted(found.items()))
+
+    @property
+    def references(self) -> list[str]:
+        """The kinds of references that auditors had."""
+        return sorted({row["reference"] for row in self.cheats})
 
     def strengths(self, behaviour: Behaviour) -> list[float]:
         """Return the strengths that were simulated, the least first."""
@@ -285,6 +292,13 @@ class Summary:
             "power_where_stated": {
                 way: self.power_where_stated(behaviour, way).to_json()
                 for way in self.ways(behaviour)
+            },
+            "by_reference": {
+                kind: {
+                    way: self.power(behaviour, way=way, reference=kind).to_json()
+                    for way in self.ways(behaviour)
+                }
+                for kind in self.references
             },
             "by_strength": {
                 f"{s:g}": self.power(behaviour, s).to_json() for s in self.strengths(behaviour)

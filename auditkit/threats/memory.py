@@ -246,16 +246,21 @@ def _doubt(
     y = np.concatenate([mine.y, unseen.y])
     if usual is not None and _differ(usual[:n], usual[n:], y):
         return HARDER
-    generator = np.random.default_rng([seed, 24])
-    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
-    if retained is not None:
-        near = _agreement(a, b, retained)
-        if _differ(near[: len(a)], near[len(a) :], np.concatenate([a.y, b.y])):
-            return HARDER
+    if retained is not None and not as_hard(mine, unseen, retained, seed):
+        return HARDER
     kind = of_one_kind(mine, unseen, seed)
     if kind is None:
         return "of so few records nothing shows whether they are of one kind with the unseen"
     return "" if kind else UNLIKE
+
+
+def as_hard(mine: Records, unseen: Records, retained: Records, seed: int) -> bool:
+    """Return whether retained records near requested ones agree as often with their labels as those
+    near unseen ones do: where they do not, records are disputed, mislabelled, or too easy."""
+    generator = np.random.default_rng([seed, 24])
+    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    near = _agreement(a, b, retained)
+    return not _differ(near[: len(a)], near[len(a) :], np.concatenate([a.y, b.y]))
 
 
 def _differ(mine: F64, unseen: F64, y: NDArray[np.int64]) -> bool:

@@ -73,14 +73,19 @@ class Observation:
 
 def observe(submission: PatchSubmission, records: Records) -> Observation:
     """Run original and delivered network at `records`."""
-    settings = submission.certificate.settings
     x = records.x.astype(submission.network.dtype)
     return Observation(
         before=logits(submission.network, x).astype(np.float64),
         after=delivered(submission, records.x),
         y=records.y,
-        redirects=settings.spec is Spec.REDIRECT or settings.method is Method.SUPPRESS,
+        redirects=redirects(submission),
     )
+
+
+def redirects(submission: PatchSubmission) -> bool:
+    """Return whether the specification is about labels; otherwise it is about outputs."""
+    settings = submission.certificate.settings
+    return settings.spec is Spec.REDIRECT or settings.method is Method.SUPPRESS
 
 
 def logit_range(values: F64) -> float:

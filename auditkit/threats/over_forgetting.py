@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.stats import binom, norm, rankdata
+from scipy.stats import t as student
 
 from auditkit.certificate.submission import PatchSubmission, Submission, UnlearnedSubmission
 from auditkit.network.evaluate import logits
@@ -28,7 +29,7 @@ from auditkit.threats.assertion import about_erasure, as_stated
 from auditkit.threats.decide import IN_AUDIT, decide
 from auditkit.threats.evidence import WITHHELD, Evidence, Requested, others, requested
 from auditkit.threats.interface import Behaviour, Judgement, Owner, of_patches, pick
-from auditkit.threats.memory import flat, of_one_kind, of_shared_labels, signal_of, squared
+from auditkit.threats.memory import as_hard, flat, of_one_kind, of_shared_labels, signal_of, squared
 from auditkit.threats.numbers import confidence_signal, permutation_tails, share_interval
 from auditkit.threats.references import answering
 from auditkit.unlearning.trainable import Trainable
@@ -49,7 +50,9 @@ MARGIN = 0.1  # of the area: honest methods miss never-seen by up to a few hundr
 HARM = 0.1  # more of the requested records' surroundings than of other records'
 NEAR = 3  # retained neighbours of a record; it is harmed where most of them are
 SURROUNDED = 300  # other retained records whose neighbours are looked at
+FAR_BELOW = 0.25  # the area in full, against unseen records that are mispredicted themselves
 QUESTIONS = 3
+LEAST_SPREAD = 0.2  # between records, in whether each lost its right answer
 
 judged = Judgement(
     "over-forgetting", "Requested records are answered no worse than records never seen"
@@ -169,10 +172,12 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
     groups = others(evidence, asked)
     gone = np.intersect1d(submission.whole_classes, asked.records.y)
     with np.errstate(all="ignore"):
-        alike = _alike(asked, groups.get("unseen"), seed)
-        worse = _worse(submission, evidence, asked, groups.get("unseen"), gone, alike)
-        harm = _harmed(submission, evidence, asked, groups.get("retained"), seed)
-        ruin = _ruined(submission, evidence, groups.get("retained"))
+        # of a class that is gone, whoever is left of it in these groups goes along
+        retained, unseen = (_of_other_classes(groups.get(g), gone) for g in ("retained", "unseen"))
+        alike = _alike(asked, unseen, seed)
+        worse = _worse(submission, evidence, asked, unseen, retained, gone, alike, seed)
+        harm = _harmed(submission, evidence, asked, retained, seed)
+        ruin = _ruined(submission, evidence, unseen)
         if isinstance(harm, Finding):
             # whoever removes a cluster takes from its neighbours what it taught them, honestly
             why = ""
@@ -199,16 +204,24 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
     }
     if isinstance(harm, Finding):
         figures["private"] = harm.private
-    # three questions, any of which refutes (Bonferroni); all must be answered to support
+    # any question refutes (Bonferroni); all must be answered to support
     answered = len(found) == len(parts)
     return decide(
         judged,
         told + asked.caveat,
-        p_refute=min(1.0, len(found) * min(part.p_refute for part in found)),
+        p_refute=min(1.0, QUESTIONS * min(part.p_refute for part in found)),
         p_support=max(part.p_support for part in found) if answered else None,
         power=max(part.power for part in found),
         **figures,
     )
+
+
+def _of_other_classes(records: Records | None, gone: NDArray[np.int64]) -> Records | None:
+    """Return the records of none of these classes, None where there are none."""
+    if records is None:
+        return None
+    keep = ~np.isin(records.y, gone)
+    return records.take(keep) if keep.any() else None
 
 
 def _worse(
@@ -216,13 +229,16 @@ def _worse(
     evidence: Evidence,
     asked: Requested,
     unseen: Records | None,
+    retained: Records | None,
     gone: NDArray[np.int64],
     alike: bool | None,
+    seed: int,
 ) -> Finding | str:
     """Ask whether φ of requested records is lower than of unseen ones of the same labels.
 
     The area is the chance that a requested record has the higher φ of two of a label; with
-    references, what it is with them in the mean is subtracted.
+    references, what it is with them in the mean is subtracted. Without, the requested may be the
+    hard ones of their kind: then they must be lower than unseen ones that are mispredicted, too.
     """
     if len(gone):
         return "a class that is gone is answered as badly as can be: nothing is worse"
@@ -241,6 +257,11 @@ def _worse(
             "requested records are unlike unseen ones, or too few to tell: only references say how "
             "hard they are"
         )
+    if not known and (retained is None or not as_hard(mine, unseen, retained, seed)):
+        return (
+            "requested records may be disputed or mislabelled, by the retained ones beside them: "
+            "only references say how hard they are"
+        )
     n, m = len(mine), len(unseen)
     area = _area(after[0], after[1], mine.y, unseen.y)
     usual = [_area(a, b, mine.y, unseen.y) for a, b in known]
@@ -250,6 +271,12 @@ def _worse(
     # as at the bound, or as these scores spread if that is more (DeLong et al. 1988, by placements)
     seen = _placed(after[0], after[1], mine.y, unseen.y)
     spread = float(np.sqrt(max(_variance(bound, n, m), seen) + extra))
+    p_refute = float(norm.cdf((level - bound) / spread))
+    power = _power(0.0, bound, _variance(bound, n, m) + extra)
+    if not known:
+        hard = after[1][after[1] < 0]  # by φ below 0 another label is likelier
+        p_refute = max(p_refute, _below(after[0], hard, bound))
+        power = _power(FAR_BELOW, bound, _variance(bound, n, len(hard))) if len(hard) else 0.0
     reach = float(norm.isf(0.025)) * float(np.sqrt(_variance(0.5, n, m) + extra))
     net = f", net of {len(known)} reference(s)" if known else ""
     return Finding(
@@ -257,11 +284,27 @@ def _worse(
         f"{level:.0%}{net} (50 % if never seen; {n} against {m})",
         level,
         (max(0.0, level - reach), min(1.0, level + reach)),
-        float(norm.cdf((level - bound) / spread)),
+        p_refute,
         float(norm.sf((level - bound) / spread)),
-        float(bound / spread > norm.isf(IN_AUDIT / QUESTIONS)),
+        power,
         n,
     )
+
+
+def _power(area: float, bound: float, variance: float) -> float:
+    """Return the chance that this area is found below the bound, in an audit of all checks."""
+    return float(norm.sf(norm.isf(IN_AUDIT / QUESTIONS) - (bound - area) / np.sqrt(variance)))
+
+
+def _below(mine: F64, hard: F64, bound: float) -> float:
+    """Return the p-value that φ of requested records is no lower than of unseen hard ones, by an
+    area against `bound`; 1 where there are too few."""
+    n, m = len(mine), len(hard)
+    if min(n, m) < 2:
+        return 1.0
+    alike = np.zeros(n, np.int64), np.zeros(m, np.int64)
+    spread = max(_variance(bound, n, m), _placed(mine, hard, *alike)) ** 0.5
+    return float(norm.cdf((_area(mine, hard, *alike) - bound) / spread))
 
 
 def _alike(asked: Requested, unseen: Records | None, seed: int) -> bool | None:
@@ -368,32 +411,33 @@ def _harmed(
     )
 
 
-def _ruined(submission: Submission, evidence: Evidence, retained: Records | None) -> Finding | str:
-    """Ask whether more than HARM of the retained records lost their right answer, near or far.
+def _ruined(submission: Submission, evidence: Evidence, unseen: Records | None) -> Finding | str:
+    """Ask whether more than HARM of all unseen records lost their right answer, net of those that
+    got it, and of what references lose in the mean (one-sided t test over records).
 
-    With references, what they lose in the mean is allowed besides. Who ruins a network for all has
-    hidden nothing by answering the requested records no worse than others.
+    Who ruins a network for all has hidden nothing by answering the requested records no worse than
+    others. Unseen records tell it: of retained ones the original may have learned what is noise.
     """
-    if retained is None:
-        return "no retained records whose harm could be looked at"
-    right, lost = _lost(submission.delivered(retained.x), submission, retained)
-    if right is None or lost is None:
+    if unseen is None or len(unseen) < 2:
+        return "no unseen records that could have lost their answers"
+    before, after = answering(submission.network)(unseen.x), submission.delivered(unseen.x)
+    known = [answering(network)(unseen.x) for network in evidence.references.networks]
+    if not all(np.isfinite(values).all() for values in (before, after, *known)):
         return "records are answered with nan or infinity"
-    n, hits = int(right.sum()), int(lost.sum())
-    if not n:
-        return "the original mispredicts the retained records already"
-    usual = []
-    for network in evidence.references.networks:
-        known, gone = _lost(answering(network)(retained.x), submission, retained)
-        if known is not None and gone is not None:
-            usual.append(float(gone.sum()) / n)
-    bound = min(1.0, HARM + (float(np.mean(usual)) if usual else 0.0))
+    first, now, *others_ = (
+        (values.argmax(axis=1) == unseen.y).astype(np.float64) for values in (before, after, *known)
+    )
+    usual = np.maximum(first - np.mean(others_, axis=0), 0.0).mean() if known else 0.0
+    lost, n = first - now, len(unseen)
+    spread = max(float(lost.std(ddof=1)), LEAST_SPREAD) / float(np.sqrt(n))
+    bound = HARM + float(usual)
+    reach = float(student.isf(0.025, n - 1)) * spread
     return Finding(
-        f"{hits} of {n} retained records that were answered rightly are not any more",
-        hits / n,
-        share_interval(hits, n),
-        float(binom.sf(hits - 1, n, bound)),
-        float(binom.cdf(hits, n, bound)),
+        f"{first.mean():.0%} of {n} unseen records were answered rightly, {now.mean():.0%} are",
+        float(lost.mean()),
+        (max(-1.0, float(lost.mean()) - reach), min(1.0, float(lost.mean()) + reach)),
+        float(student.sf((lost.mean() - bound) / spread, n - 1)),
+        float(student.cdf((lost.mean() - bound) / spread, n - 1)),
         0.0,  # not all that over-forget ruin everything: the other questions state a power
         n,
     )

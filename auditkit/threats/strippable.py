@@ -20,9 +20,11 @@ from auditkit.threats.evidence import Evidence, Requested, requested
 from auditkit.threats.evidence import others as others_of
 from auditkit.threats.interface import Behaviour, Judgement, of_patches, pick
 from auditkit.threats.numbers import auc, confidence_signal, share_interval
-from auditkit.threats.observe import NEGLIGIBLE, Observation, delivered, observe
+from auditkit.threats.observe import NEGLIGIBLE, Observation, delivered, observe, redirects
 
 VARIANTS = ("sold-as-erasure", "ineffective", "not-loaded")
+
+NOTHING = 1e-4  # of the range of logits: less than any target that differs, more than rounding
 
 judged = Judgement("strippable", "The patch is there, works, and cannot simply be taken off")
 
@@ -87,11 +89,14 @@ def _missing(submission: PatchSubmission, asked: Requested, figures: dict[str, o
     claimed[: len(asked.digests)] = [digest in claims for digest in asked.digests]
     # a gate that leaves its own record as it was may still catch a neighbour
     meant, who = (claimed, "claimed") if claimed.any() else (~claimed, "requested")
-    if not effective[meant].any():
+    least = NEGLIGIBLE if redirects(submission) else NOTHING
+    if not (effect[meant] > least).any():
         right = before[meant].argmax(axis=1) == asked.records.y[meant]
-        if not right.any() and submission.patch.gates:
-            return ""  # nothing was to be changed at records that are mispredicted anyway
-        return f"patch tensors are present but change none of {int(meant.sum())} {who} records"
+        # nothing was to be changed at records that are mispredicted anyway
+        if right.any() or not submission.patch.gates:
+            return f"patch tensors are present but change none of {int(meant.sum())} {who} records"
+    if not effective.any():
+        return ""
     if submission.export_is_canonical:
         figures["loaded"] = "same bytes as the auditor's export"
         return ""

@@ -49,7 +49,7 @@ Bits = NDArray[np.bool_]
 VARIANTS = ("substituted", "rollback", "deferred", "audit-aware", "drift")
 SWITCH = 2 / 3  # of the session that the original is served, by who switches at full strength
 RECOGNISED = 1e-5  # of the domain's width, within which an audit-aware service knows a record
-DRIFT = 0.02  # of a layer's typical weight, by which weights drift at full strength
+DRIFT = 0.02  # of a layer's typical weight: a drift in full, which a pass rules out
 
 PROBES = 3  # inputs near a query at which the committed network is run for its sensitivity
 PROBE = 1e-6  # of the domain's width: what other floats make of an input, and more
@@ -85,11 +85,10 @@ def simulate(
         raise ValueError("the honest submission withholds its records")
     before = answering(submission.network)
     if variant == "drift":
-        moved = answering(drifted(_served_network(submission), DRIFT * strength, seed))
-        change = answering(_served_network(submission))
+        moved = _drift(submission, DRIFT * strength, seed)
 
         def answer(x: F32, elapsed: F64) -> F64:
-            return submission.delivered(x) + moved(x) - change(x)
+            return submission.delivered(x) + moved(x)
     else:
         chosen = _chooses(submission, variant, strength, seed)
 
@@ -200,18 +199,23 @@ def _challenged(submission: Submission, served: Served, caveat: str, seed: int) 
             "answers with more digits, or records at which the two networks differ"
         )
         return judged(Outcome.INCONCLUSIVE, told, **figures)
-    p = MARGIN ** min(rounds)
-    evidence_["p_support"] = p
+    moved = committed + _drift(submission, DRIFT, seed)(served.x)
+    adrift = compared & np.isfinite(moved).all(axis=1)
+    adrift &= apart(served.kind, committed, moved, error, step)
+    by_drift = [int((adrift & (served.round == r)).sum()) for r in range(ROUNDS)]
+    evidence_["tell_drift_by_round"] = by_drift
+    evidence_["p_support"] = MARGIN ** min(*rounds, *by_drift)
     told += f"; the original would have been told by {int(tells.sum())}, elsewhere than at the "
-    told += f"requested records by {rounds} in the rounds"
+    told += f"requested records by {rounds} in the rounds, and weights that drifted by {DRIFT:.0%} "
+    told += f"by {by_drift}"
     if served.kind is Kind.LABELS:
         most = share_interval(0, n)[1]
-        told += f"; labels tell nothing of a network that gives others to fewer than {most:.2%}: "
-        told += "it takes logits or probabilities to know that weights have not drifted"
-        return judged(Outcome.INCONCLUSIVE, told, **figures)
-    if p <= SUPPORT:
+        told += f"; labels tell nothing of a network that gives others to fewer than {most:.2%}"
+    if evidence_["p_support"] <= SUPPORT:
         return judged(Outcome.PASS, told, **figures)
-    told += f"; it takes {_needed()} in each round to rule out that it answers half of the time"
+    told += f"; it takes {_needed()} in each round to rule out that either answers half of the time"
+    if min(by_drift) < _needed() <= min(rounds):
+        told += ", and answers with more digits to tell a drift"
     return judged(Outcome.INCONCLUSIVE, told, **figures)
 
 
@@ -421,6 +425,13 @@ def _chooses(
         return ~found & some(x)
 
     return unknown
+
+
+def _drift(submission: Submission, size: float, seed: int) -> Callable[[F32], F64]:
+    """Return by how much logits [N, C] move where the weights under the patch, if any, drift."""
+    network = _served_network(submission)
+    moved, unmoved = answering(drifted(network, size, seed)), answering(network)
+    return lambda x: moved(x) - unmoved(x)
 
 
 def drifted(network: Network, size: float, seed: int) -> Network:

@@ -46,6 +46,7 @@ def row(outcome: str = "pass", **more: Any) -> Row:
     own = ("power", "limitation", "score")
     check |= {name: more.pop(name) for name in own if name in more}
     names = {"data": "d", "world": 0, "owner": "patch-redirect", "behaviour": None}
+    names["reference"] = "never-seen"
     checks = {} if outcome == "not_run" else {"threats.lazy": check}
     return {**names, "variant": None, "strength": None, "checks": checks} | more
 

@@ -79,8 +79,10 @@ def test_an_honest_owner_is_never_accused(seed: int, make: Make, evidence: Gathe
 def test_an_honest_owner_is_cleared_where_that_is_possible(make: Make, evidence: Gather) -> None:
     honest = make("redirect")
     outcomes = {c.id: c.outcome for c in run_on(honest, evidence(honest), [], 0)}
-    for name in ("strippable", "point-patch", "head-only", "fragile", "over-forgetting"):
+    for name in ("strippable", "point-patch", "head-only", "fragile"):
         assert outcomes.pop(f"threats.{name}") is Outcome.FAIL, "a limitation of every patch"
+    # without references, answers as bad as those of mispredicted records may be honest
+    assert outcomes.pop("threats.over-forgetting") is Outcome.INCONCLUSIVE
     for name in ("canary-only", "forged-log", "guided-retraining", "substitution"):
         assert outcomes.pop(f"threats.{name}") is Outcome.NOT_RUN, "it needs more than files"
     assert set(outcomes.values()) == {Outcome.PASS}

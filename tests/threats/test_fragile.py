@@ -89,19 +89,22 @@ def test_what_is_pushed_far_away_is_slow_to_come_back_and_no_pass(
 def test_suppression_is_found_where_hardly_anything_was_remembered(
     variant: str, tmp_path: Path
 ) -> None:
-    """Digits as they are: nothing is back much sooner than unseen records, but it was hidden."""
-    easy = trained(3, noise=0.0)
+    """Digits almost as they are: nothing is back much sooner than unseen records are."""
+    easy = trained(3, noise=0.1)
     honest = easy.submit(tmp_path / "s", easy.retrained(5))
-    calm = detect_model(honest, easy.evidence(), seed=0)
+    known = easy.evidence(references=4)
+    calm = detect_model(honest, known, seed=0)
     assert calm.outcome is not Outcome.FAIL, calm.reason
     owner = easy.owner(honest)
-    cheat = simulate_model(owner, tmp_path / "c", seed=1, strength=0.6, variant=variant).submission
+    made = simulate_model(owner, tmp_path / "c", seed=1, strength=0.8, variant=variant)
+    cheat = made.submission
     assert isinstance(cheat, UnlearnedSubmission)
-    check = detect_model(cheat, easy.evidence(), seed=0)
+    check = detect_model(cheat, known, seed=0)
     assert check.outcome is Outcome.FAIL and check.severity is Severity.FAILURE, check.reason
-    tests = check.evidence["tests"]
-    assert tests["suppressed"] == check.evidence["p_suppressed"] < 1e-6
-    assert "unseen ones are answered otherwise" in check.reason
+    assert check.evidence["tests"]["suppressed"] < 1e-4
+    assert "4 networks that never saw them mispredict" in check.reason
+    alone = detect_model(cheat, easy.evidence(), seed=0)
+    assert alone.outcome is not Outcome.PASS and "hidden or hard" in alone.reason
 
 
 @pytest.mark.parametrize("seed", range(6))

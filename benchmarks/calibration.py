@@ -55,11 +55,27 @@ def main() -> None:
         study = run_study(data, design, args.results, jobs=args.jobs, progress=_told)
     summary = Summary(study)
     command = COMMAND.format(worlds=summary.header["design"]["worlds"])
-    write_atomic(args.docs / "calibration-study.md", page(summary, command).encode())
+    text = f"{page(summary, command)}\n{searched(args.results.parent)}"
+    write_atomic(args.docs / "calibration-study.md", text.encode())
     draw(summary, args.docs / "images")
     write_atomic(args.results / "rates.json", dump_json(summary.to_json()).encode())
     if args.publish:
         write_atomic(QUOTED, dump_json(summary.quoted()).encode())
+
+
+def searched(results: Path) -> str:
+    """Return the tables of `benchmarks/disagreement.py` as a section, most telling words first."""
+    head = (
+        "## The search in delivered files\n\n"
+        "A `patched.onnx` that is not the auditor's export byte by byte never passes; it fails "
+        "where an input is found at which it computes something else. Of files that do so in one "
+        "ball (∞-norm, radius as a share of the domain's width; near a record, anywhere, or at a "
+        "corner), written in three ways (`plain`: units and centre as they are; `masked`: the "
+        "centre as a sum of random constants; `steps`: masked, and of comparisons, so that outside "
+        "the ball nothing tells the way), so many are refuted. The others are inconclusive.\n"
+    )
+    tables = [path.read_text().strip() for path in sorted(results.glob("disagreement-*.md"))]
+    return "\n\n".join([head.strip(), *tables]) + "\n"
 
 
 def _told(done: int, total: int) -> None:

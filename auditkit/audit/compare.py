@@ -115,6 +115,7 @@ def compare_directories(
     forget: Path | None,
     retain: Path | None,
     holdout: Path | None = None,
+    order_seed: int | None = None,
     seed: int,
 ) -> Result:
     """Read the owner's submission, read or recompute the auditor's, and compare them.
@@ -126,6 +127,13 @@ def compare_directories(
     asked = own_records(forget, submission)
     kept = own_records(retain, submission)
     if not recompute:
+        if order_seed is not None:
+            raise UsageError(
+                "--order-seed",
+                expected="--recompute",
+                found="a submission to compare with",
+                remedy="leave one of the two out",
+            )
         if auditor is None:
             raise UsageError(
                 "compare", expected="a submission to compare with", found="none",
@@ -143,7 +151,14 @@ def compare_directories(
     requested = asked if asked is not None else submission.forget
     if isinstance(submission, UnlearnedSubmission):
         unseen = own_records(holdout, submission)
-        return recompute_and_compare(submission, requested, kept, unseen)
+        return recompute_and_compare(submission, requested, kept, unseen, order_seed=order_seed)
+    if order_seed is not None:
+        raise UsageError(
+            "--order-seed",
+            expected="an unlearned network that is recomputed",
+            found="a patch, which is not trained",
+            remedy="leave it out",
+        )
     if requested is None:
         reason = "the forgotten records are withheld: give them with --forget"
         return Result(tuple(not_run(name, title, reason) for name, title in TITLES.items()))

@@ -11,7 +11,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,9 @@ from auditkit.network.evaluate import logits
 from auditkit.network.graph import Network
 from auditkit.records import Records
 from auditkit.results import CheckResult, Outcome, Result, Severity, not_run, shown
+
+if TYPE_CHECKING:
+    from auditkit.unlearning.interface import UnlearnedModel
 
 F64 = NDArray[np.float64]
 
@@ -127,26 +130,43 @@ def recompute_and_compare(
     forget: Records | None,
     retain: Records | None,
     holdout: Records | None,
+    *,
+    order_seed: int | None = None,
 ) -> Result:
-    """Unlearn the original again as the claim says, with its seed and with another, and compare.
+    """Unlearn the original again as the claim says, with its seed and with others, and compare.
 
-    Not run where the method cannot be carried out. Raises UsageError when it lacks records.
+    With `order_seed`, that the auditor gave for first weights and order of a retraining, in place
+    of the claim's seed. Not run where the method cannot be carried out. Raises UsageError when it
+    lacks records, or is no retraining and an order was given.
     """
     from auditkit.unlearning.interface import Refused
 
     method = owner.claim.method
+    if order_seed is not None and method.name != "retrain":
+        raise UsageError(
+            "--order-seed",
+            expected="a claim of retraining, whose order it is",
+            found=f"one of {method.name[:60]}",
+            remedy="leave it out",
+        )
     if forget is None:
         return _nothing_compared(NEEDS_RECORDS)
     if why := cannot_unlearn_again(method):
         return _nothing_compared(why)
-    seeds = range(method.seed, method.seed + SEEDS)
+
+    def made(number: int) -> UnlearnedModel:
+        order = None if order_seed is None else (order_seed + number) % (1 << 32)
+        return unlearn_again(
+            method, owner.network, forget, retain, holdout, method.seed + number, order_seed=order
+        )
+
     try:
-        first = unlearn_again(method, owner.network, forget, retain, holdout, seeds[0])
+        first = made(0)
         if first.network is None:
             return _nothing_compared("the stated method gives a patch and no network")
         again = [
-            unlearn_again(method, owner.network, forget, retain, holdout, seed).network
-            for seed in seeds[1:]
+            made(number).network
+            for number in range(1, SEEDS)
             # of equal weights other seeds say nothing more
             if delivered_digest(first.network, owner.domain) != owner.unlearned_digest
         ]

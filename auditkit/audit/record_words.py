@@ -13,7 +13,7 @@ ASSUMPTIONS = (
 
 UNDETECTABLE = (
     "a second model kept in secret",
-    "whether the served model is the submitted one",
+    "another model than was audited, served to others or later than anybody asked",
     "closeness of weights as proof: the same weights are reachable from other data",
     "retraining on batches chosen to imitate the forgotten records, where neither data nor order "
     "were committed to before it",

@@ -171,7 +171,9 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
         assert isinstance(submission, UnlearnedSubmission)
         kept, unseen = found.records.get("retain"), found.records.get("holdout")
         try:
-            compared = recompute_and_compare(submission, requested, kept, unseen)
+            compared = recompute_and_compare(
+                submission, requested, kept, unseen, order_seed=_order_seed(plan, submission)
+            )
         except UsageError as error:
             found.not_examined.append(f"a recomputed {found.thing} ({error})")
             return [not_run(name, title, str(error)) for name, title in MODEL_JUDGED.items()]
@@ -195,6 +197,13 @@ def _compared(found: Findings, requested: Records | None) -> list[CheckResult]:
         seed=plan.seed,
     )
     return list(found.comparison.checks)
+
+
+def _order_seed(plan: Plan, submission: UnlearnedSubmission) -> int | None:
+    """Return what the plan says of a retraining's order; of any other method it means nothing."""
+    if plan.threats is None or submission.claim.method.name != "retrain":
+        return None
+    return plan.threats.order_seed
 
 
 def _attacked(

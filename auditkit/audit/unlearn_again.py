@@ -72,8 +72,14 @@ def unlearn_again(
     retain: Records | None,
     unseen: Records | None,
     seed: int,
+    *,
+    order_seed: int | None = None,
 ) -> UnlearnedModel:
-    """Return what the stated method makes of a network; ValueError where it cannot be had."""
+    """Return what the stated method makes of a network; ValueError where it cannot be had.
+
+    `order_seed` is the auditor's, for first weights and order of a retraining.
+    """
+    from auditkit.unlearning.interface import Logging
     from auditkit.unlearning.registry import unlearn
 
     why = cannot_unlearn_again(method)
@@ -83,6 +89,7 @@ def unlearn_again(
         return unlearn(
             method.name, network, forget, retain, unseen,
             scenario=method.scenario, settings=dict(method.settings), seed=seed,
+            logging=None if order_seed is None else Logging(b"", order_seed),
         )  # fmt: skip
     except (RuntimeError, ArithmeticError, MemoryError) as error:  # of numbers that the owner chose
         raise ValueError(f"the stated settings cannot be carried out: {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from auditkit.cli.common import add_records, seed_of
+from auditkit.cli.common import add_records, seed, seed_of
 from auditkit.cli.output import show_result
 from auditkit.errors import UsageError
 
@@ -27,6 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     source.add_argument("--reference-model", type=Path, metavar="MODEL", help="the same")
     add_records(parser, "forget", "the request as you know it; without it, the owner's list")
     add_records(parser, "retain", "retained or unseen records, to compare what else changes")
+    parser.add_argument(
+        "--order-seed",
+        type=seed,
+        metavar="N",
+        help="of a retraining: what you gave the owner for first weights and order",
+    )
     add_records(parser, "holdout", "unseen records, for recomputing a method that takes them")
 
 
@@ -50,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
         forget=args.forget,
         retain=args.retain,
         holdout=args.holdout,
+        order_seed=args.order_seed,
         seed=seed_of(args),
     )
     return show_result(result, args, "compare")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +23,7 @@ from auditkit.network.graph import Network
 from auditkit.patch.settings import Domain
 from auditkit.records import Records, write_records
 from auditkit.results import Outcome, Result, Severity
+from auditkit.unlearning.submission import Handover, unlearn_to
 from tests.certificate.unlearned.conftest import KEY, Digits, digits
 from tests.certificate.unlearned.test_verify import without
 
@@ -100,6 +102,46 @@ def test_a_claim_about_fewer_records_is_another_request(honest: Path, digits: Di
         folder, None, recompute=True, reference=None, reference_network=None, seed=0, **given
     )
     assert result.check("compare.specification").outcome is Outcome.FAIL
+
+
+def test_the_auditors_order_gives_the_owners_weights_again(
+    honest: Path, digits: Digits, tmp_path: Path
+) -> None:
+    """Who trained in the order that was given delivers what the auditor's run gives, to the bit."""
+    original = read_submission(honest).network
+    records = {"forget": digits.forget, "retain": digits.retain}
+    for name, held in records.items():
+        write_records(tmp_path / f"{name}.npz", held)
+    given: dict[str, Any] = {
+        "recompute": True, "reference": None, "reference_network": None, "seed": 0,
+        "forget": tmp_path / "forget.npz", "retain": tmp_path / "retain.npz",
+    }  # fmt: skip
+    unlearn_to(
+        tmp_path / "s", "retrain", original, digits.forget, digits.retain,
+        settings={"epochs": 4}, seed=3,
+        handover=Handover(log_to=tmp_path / "log.safetensors", order_seed=11),
+    )  # fmt: skip
+    outcomes = {
+        order: compare_directories(tmp_path / "s", None, order_seed=order, **given).check(
+            "compare.weights"
+        )
+        for order in (11, 12, None)
+    }
+    assert outcomes[11].outcome is Outcome.PASS and "bit for bit" in outcomes[11].reason
+    assert {outcomes[12].outcome, outcomes[None].outcome} == {Outcome.INCONCLUSIVE}
+    with pytest.raises(UsageError, match="--recompute"):
+        compare_directories(tmp_path / "s", honest, order_seed=11, **{**given, "recompute": False})
+
+
+def test_an_order_is_of_a_retraining(digits: Digits, tmp_path: Path) -> None:
+    other = StatedMethod("random-labels", "subset", {}, 0)
+    folder = stated(digits, tmp_path / "s", digits.retrained, other)
+    write_records(tmp_path / "retain.npz", digits.retain)
+    with pytest.raises(UsageError, match="retraining"):
+        compare_directories(
+            folder, None, recompute=True, reference=None, reference_network=None, forget=None,
+            retain=tmp_path / "retain.npz", order_seed=1, seed=0,
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -57,6 +57,34 @@ def test_what_nothing_can_detect_is_listed(page, record):
         assert item in page.by_id("threats")["text"]
 
 
+def test_charts_of_the_checks_are_in_the_chapter(page):
+    chapter = page.by_id("threats")
+    charts = [e for e in page.by_class("chart") if any(o is chapter for o in e["open"])]
+    assert len(charts) == 1
+
+
+def test_a_limitation_is_marked_where_it_is_opened(record, parse):
+    def summary_of(page):
+        return next(e["text"] for e in page.all("summary") if ". Smuggled gate" in e["text"])
+
+    assert "limitation" not in summary_of(parse(reports.render(record)))
+    for rows_ in (record["threats"], record["checks"]):
+        next(r for r in rows_ if r["id"] == "threats.smuggled-gate")["severity"] = "limitation"
+    assert "limitation" in summary_of(parse(reports.render(record)))
+
+
+@pytest.mark.parametrize("absent", ["missing", "null", "empty"])
+def test_charts_without_a_chapter_are_among_the_measurements(record, parse, absent):
+    if absent == "missing":
+        del record["threats"]
+    else:
+        record["threats"] = None if absent == "null" else []
+    page = parse(reports.render(record))
+    findings = page.by_id("findings")
+    charts = [e for e in page.by_class("chart") if any(o is findings for o in e["open"])]
+    assert len(charts) == sum(c["section"] in ("certificate", "threats") for c in record["charts"])
+
+
 @pytest.mark.parametrize("absent", ["missing", "null", "empty"])
 def test_a_record_of_before_still_renders(record, parse, absent):
     record["charts"] = []

@@ -303,6 +303,7 @@ def _settings(found: Findings) -> dict[str, Any]:
             "reference_networks": len(used.networks),
             "retrained": plan.threats.references.retrain,
             "order_seed": plan.threats.order_seed,
+            "drawn": plan.threats.drawn,
             "endpoint": found.threats.endpoint,
         }
     return settings

@@ -97,6 +97,7 @@ def _withheld(
         "--canaries": plan.canaries,
         "--training-log": plan.training_log,
         "--order-seed": plan.order_seed,
+        "--drawn": plan.drawn or None,
         "--train": records.get("train"),
         "--reference-model": reference_models or None,
         "--retrain": plan.references.retrain or None,

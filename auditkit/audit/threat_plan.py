@@ -15,7 +15,16 @@ from auditkit.threats.references import ReferenceKind
 from auditkit.threats.registry import chosen
 from auditkit.unlearning import training
 
-_KEYS = {"names", "reference", "retrain", "canaries", "training_log", "order_seed", "endpoint"}
+_KEYS = {
+    "names",
+    "reference",
+    "retrain",
+    "canaries",
+    "training_log",
+    "order_seed",
+    "endpoint",
+    "drawn",
+}
 _ENDPOINT = {"url", "budget", "rate", "pause", "transcript", "replay"}
 
 
@@ -24,7 +33,8 @@ class ThreatPlan:
     """Which behaviours are checked for, all for no name, and with which evidence.
 
     `canaries` is the auditor's file, `training_log` the owner's, `order_seed` what the auditor gave
-    for the order of its records, `endpoint` where the model is served.
+    for the order of its records, `drawn` that the auditor drew the request by lot, `endpoint` where
+    the model is served.
     """
 
     names: tuple[str, ...] = ()
@@ -32,6 +42,7 @@ class ThreatPlan:
     canaries: Path | None = None
     training_log: Path | None = None
     order_seed: int | None = None
+    drawn: bool = False
     endpoint: Endpoint | None = None
 
 
@@ -72,6 +83,7 @@ def threat_plan(
         canaries=_file(path, value, "canaries"),
         training_log=_file(path, value, "training_log"),
         order_seed=order,
+        drawn=typed(path, "threats.drawn", value.get("drawn", False), bool),
         endpoint=_endpoint(path, value.get("endpoint")),
     )
 

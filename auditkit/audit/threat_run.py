@@ -73,6 +73,7 @@ def run_chapter(
         train=train,
         canaries=own_canaries(plan.canaries, submission),
         order_seed=plan.order_seed,
+        drawn=plan.drawn,
     )
     missing: dict[str, str] = {}
     try:

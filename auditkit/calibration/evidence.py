@@ -20,7 +20,8 @@ def gather(world: World, owner: Owner, names: Sequence[str], seed: int) -> Evide
     """Return the evidence for the named checks; nothing in it says what was simulated.
 
     References are the auditor's retrained networks in about one world of two; in the others, and
-    where the owner's original is another network than the world's, unseen records stand for them.
+    where the owner's original is another network than the world's, unseen records stand for them,
+    as the requests were drawn by lot. Canaries were not.
     """
     retrained = bool(world.generator(4).integers(2))
     references = world.references if retrained else References()
@@ -30,6 +31,7 @@ def gather(world: World, owner: Owner, names: Sequence[str], seed: int) -> Evide
         forget=owner.submission.forget,
         retain=world.retain,
         holdout=world.unseen,
+        drawn=True,
         train=world.train,
         references=references,
         training=owner.training,

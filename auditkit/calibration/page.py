@@ -50,8 +50,8 @@ optimiser; SISA; some with canaries among the records), and \
 do, whose figures are kept apart. Their models are served by another runtime than the checks use, \
 as logits, probabilities to three digits or labels; who retrains hands over a log. The auditor \
 compares with four networks retrained without the records in about half of the worlds, and with \
-unseen records in the others. From an honest owner each behaviour is simulated in full and at one \
-lesser strength ({len(cheats)} owners who cheat in full), and looked for by the check for it. \
+unseen records in the others; he says that the request was drawn by lot, as it was. From an honest \
+owner each behaviour is simulated in full and at one lesser strength ({len(cheats)} owners who cheat in full), and looked for by the check for it. \
 Cheats on networks start from an honest retraining and claim one: an owner who names an \
 approximate method instead is judged less, see the pages of lazy, deceiving, neglecting and fragile.
 

@@ -179,7 +179,7 @@ def check_claims(
 
 def _sensible(claims: Claims, lower: float, upper: float) -> Bits:
     """Return which claims say something, about a record within the domain."""
-    flat = claims.x.reshape(len(claims), -1)
+    flat = claims.x.reshape(len(claims), int(np.prod(claims.x.shape[1:])))
     inside: Bits = np.all((flat >= lower) & (flat <= upper), axis=1)
     return inside & (claims.radius > 0) & (claims.margin > 0)
 

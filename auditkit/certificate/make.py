@@ -34,7 +34,7 @@ from auditkit.patch.generate import Made as MadePatch
 from auditkit.patch.generate import Request as PatchRequest
 from auditkit.patch.published import published_patch
 from auditkit.patch.region_rows import ExplicitMade, make_explicit_patch
-from auditkit.patch.settings import Settings, Spec
+from auditkit.patch.settings import Domain, Settings, Spec
 from auditkit.records import Records, write_records
 
 
@@ -106,6 +106,7 @@ def make_submission(
     their rows written out) or "published" (PRUNE's own algorithm), these two for one request.
     Raises UsageError when the settings cannot be met or what they need is missing.
     """
+    _within(forget, settings.domain)
     key = key or forget.key or random_key()
     keyed = dataclasses.replace(forget, key=key)
     digests = record_digests(forget, key)
@@ -160,6 +161,20 @@ def make_submission(
         settings=settings.to_json(),
         requests=history_rows(requests),
     )
+
+
+def _within(records: Records, domain: Domain) -> None:
+    """Raise UsageError where a record lies outside of the domain that claims are made on."""
+    flat = records.x.reshape(len(records), int(np.prod(records.x.shape[1:])))
+    outside = ~((flat >= domain.lower) & (flat <= domain.upper)).all(axis=1)
+    if outside.any():
+        low, high = float(flat[outside].min()), float(flat[outside].max())
+        raise UsageError(
+            "patch",
+            expected=f"records within the domain, from {domain.lower:g} to {domain.upper:g}",
+            found=f"{int(outside.sum())} of {len(records)} beyond it, from {low:g} to {high:g}",
+            remedy="say what the network's inputs range over (--domain)",
+        )
 
 
 def _in_explicit_form(

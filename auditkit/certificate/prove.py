@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from auditkit.certificate.check import Claims, Verdict
 from auditkit.certificate.checking import check_patch
+from auditkit.certificate.policy import Policy
 from auditkit.certificate.proofs import Proofs
 from auditkit.certificate.prove_sets import Prover
 from auditkit.certificate.statement import Claim
@@ -136,8 +137,12 @@ class RowProver:
 
 
 def widest_radius(prover: Prover | RowProver, settings: Settings) -> NDArray[np.float64]:
-    """Return for each claim the radius asked for, or the largest halving that is proved, or 0."""
+    """Return for each claim the radius asked for, or the largest halving that is proved, or 0.
+
+    None below what the usual policy asks for: it would be a claim of nothing.
+    """
     width = settings.domain.width
+    least = min(Policy().least_radius * width, settings.radius)
     radius = prover.claims.radius
     radius = np.where(np.isinf(radius), np.inf, np.minimum(radius, width))
     best = np.zeros(len(radius))
@@ -149,4 +154,5 @@ def widest_radius(prover: Prover | RowProver, settings: Settings) -> NDArray[np.
         best[open_rows[good]] = radius[open_rows[good]]
         open_rows = open_rows[~good]
         radius[open_rows] = np.minimum(radius[open_rows], width) / 2
+        open_rows = open_rows[radius[open_rows] >= least]
     return best

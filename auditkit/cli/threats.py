@@ -42,6 +42,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--order-seed", type=seed, metavar="N", help="that you gave for its first weights and order"
     )
+    parser.add_argument(
+        "--drawn",
+        action="store_true",
+        help="the request was drawn by lot, by you, from the training records, and --holdout is of "
+        "the same source: then requested records are as hard as unseen ones",
+    )
     group = parser.add_argument_group("what the delivered network is compared with")
     group.add_argument(
         "--reference",
@@ -89,6 +95,7 @@ def run(args: argparse.Namespace) -> int:
         canaries=args.canaries,
         training_log=args.training_log,
         order_seed=args.order_seed,
+        drawn=args.drawn,
         endpoint=_endpoint(args),
     )
     records = {name: getattr(args, name) for name in ("forget", "retain", "holdout", "train")}

@@ -26,7 +26,9 @@ class Evidence:
     `forget` is authoritative over the owner's list. `verification` is the result of verifying the
     same submission, `references` what the delivered network is compared with, `assertion` the
     auditor's reading of what the owner asserts, in place of the certificate's. `owners_list` says
-    that `forget` is the owner's list after all, as far as it is looked at. `train` are all
+    that `forget` is the owner's list after all, as far as it is looked at; `drawn` that the auditor
+    drew the request by lot from the training records, and unseen records from where these are from:
+    then nothing tells the two apart for who saw neither. `train` are all
     records that the original was trained on, `training` is the owner's log of the delivered
     network's training, `order_seed` the seed that the auditor gave for it beforehand. `canaries`
     were committed to before the original was trained. `served` is what an endpoint answered in a
@@ -40,6 +42,7 @@ class Evidence:
     references: References = field(default_factory=References)
     assertion: str | None = None
     owners_list: bool = False
+    drawn: bool = False
     train: Records | None = None
     training: TrainingLog | None = None
     order_seed: int | None = None

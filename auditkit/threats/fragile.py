@@ -257,8 +257,11 @@ def _judged(
     if alike:
         tests["relearning"] = mine.p_relearned
     usual = [] if whole else _mispredicted(evidence, asked.records, unseen)
-    if len(usual) >= LEAST_REFERENCES and mine.comes_back >= SOME:
+    known_hard = len(usual) >= LEAST_REFERENCES
+    if mine.comes_back >= SOME and known_hard:
         tests["suppressed"] = _hidden_p(mine.wrong, usual)
+    elif mine.comes_back >= SOME and evidence.drawn and alike:
+        tests["suppressed"] = mine.p_suppressed
     known = [
         tried
         for network in evidence.references.networks
@@ -316,12 +319,14 @@ def _judged(
     )
     if worst:
         told += f"; {worst} bring back {mine.returned[worst]}"
-    if "suppressed" in tests:
+    if known_hard and "suppressed" in tests:
         theirs = float(np.mean([one.mean() for one, _ in usual]))
         told += f"; {len(usual)} networks that never saw them mispredict {theirs:.0%}"
-    elif not whole and len(usual) < LEAST_REFERENCES:
+    elif "suppressed" in tests:
+        told += f"; of {len(unseen)} unseen ones {int(mine.wrong[1].sum())} are"
+    elif not whole:
         told += f"; whether they are hidden or hard, {LEAST_REFERENCES} networks that never saw "
-        told += f"them would tell, and {len(usual)} are given"
+        told += f"them would tell ({len(usual)} are given), or that the request was drawn by lot"
     if not alike and len(known) < LEAST_REFERENCES:
         told += "; a whole class is" if whole else "; the records are unlike the unseen ones and"
         told += f" relearned by any network in its own time: {LEAST_REFERENCES} retrained without "

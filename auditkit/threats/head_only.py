@@ -42,7 +42,7 @@ from auditkit.threats.layers import (
 from auditkit.threats.memory import signal_of
 from auditkit.threats.numbers import auc, confidence_signal
 from auditkit.threats.references import answering
-from auditkit.unlearning.training import one_thread
+from auditkit.unlearning.training import fresh, one_thread
 
 F64 = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -54,6 +54,8 @@ UNMOVED = 1e-5
 """Share of the variance of the original's features that the delivered ones may leave unexplained
 and still be the same features. Every method of this project, on requests of 1 to 250 records, left
 at least 5e-5 (SCRUB on a single record); rounding to float32 leaves 1e-12."""
+CLOSE = 100.0  # times UNMOVED: a network that comes so near to the original says that others do
+CONTROLS = 3  # networks of random weights
 LEAST_NOISE = 0.002  # of the weights' root mean square, in a disguise at full strength
 MOST_NOISE = 0.05  # at strength 0
 SCALES = (0.2, 5.0)  # of hidden units, in a disguise
@@ -225,6 +227,9 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
         reason = "at these records a linear map of the inputs explains what the head reads: any "
         reason += "network holds such features"
         return judged(Outcome.INCONCLUSIVE, reason)
+    if all(np.ptp(block, axis=0).max() == 0 for block in _blocks(original, records)):
+        reason = "what the head reads is the same at all records: there are no features to conceal"
+        return judged(Outcome.INCONCLUSIVE, reason)
     found = _compared(original, delivered, records)
     if found is None:
         reason = "the features of the delivered network are nan or infinite, or it has none that "
@@ -252,11 +257,37 @@ def detect_model(submission: UnlearnedSubmission, evidence: Evidence, *, seed: i
             f"; a head fitted on those gives {found.restored:.0%} of {len(records.asked)} "
             f"requested records the original's label{records.caveat}"
         )
+    if found.moved <= UNMOVED and (usual := _usual(submission, evidence, records, seed)):
+        return judged(Outcome.INCONCLUSIVE, f"{told}; {usual}", **figures)
     if found.moved <= UNMOVED:
         told += ": only the head was changed, and all that the features held is still there"
         check = as_stated(submission, judged(Outcome.FAIL, told, **figures))
         return under(asserted(submission, evidence), check)
     return _against_references(submission, evidence, records, found, told, figures, seed)
+
+
+def _usual(submission: UnlearnedSubmission, evidence: Evidence, records: _Split, seed: int) -> str:
+    """Return why features as close as this are nothing unusual, "" where they are.
+
+    So they are where any random layers of this width hold them, as of inputs of few values, and
+    where those of networks retrained without the requested records hardly move either.
+    """
+    largest = float(np.abs(records.x).max())
+    for number in range(CONTROLS):
+        random = fresh(submission.unlearned, seed + number, largest=largest).network()
+        control = _compared(submission.network, random, records)
+        if control is not None and control.moved <= CLOSE * UNMOVED:
+            return (
+                f"but random weights explain them but for {control.moved:.2g}: at these inputs "
+                "any network holds such features"
+            )
+    for network in evidence.references.networks:
+        other = _compared(submission.network, network, records)
+        if other is not None and other.moved <= CLOSE * UNMOVED:
+            return (
+                f"but those of a network retrained without the records do but for {other.moved:.2g}"
+            )
+    return ""
 
 
 def _against_references(

@@ -32,6 +32,11 @@ from auditkit.threats.subsets import tail
 
 F64 = NDArray[np.float64]
 
+NOT_KNOWN = (
+    "requested records may be easier or harder than unseen ones: networks that never saw them "
+    "would tell, or that the request was drawn by lot"
+)
+COPIED = "requested records have copies among the retained ones, of which any network learns them"
 UNLIKE = "requested records are closer to each other, or elsewhere, than unseen ones are"
 HARDER = "requested records are not as hard as unseen ones of their labels"
 MOSTLY = 0.5  # of what was known: with more left it is not part of the request but none of it
@@ -70,11 +75,14 @@ class Memory:
     original: tuple[F64, F64]
 
     def p_less_left(self, share: float) -> float:
-        """Return the p-value against the hypothesis that `share` or more of it is left."""
+        """Return the p-value against the hypothesis that `share` or more of it is left, or that the
+        original knew nothing, of which nothing could be missed."""
         gap, spread, freedom = _contrast(self.delivered, self.original, share)
-        if min(self.n, self.others) < LEAST or not spread > 0:
+        lead, reach, of_lead = _contrast(self.original, self.original, 0.0)
+        if min(self.n, self.others) < LEAST or not (spread > 0 and reach > 0):
             return 1.0
-        return float(student.cdf(gap / spread, freedom))
+        knew_nothing = float(student.sf(lead / reach, of_lead))
+        return max(knew_nothing, float(student.cdf(gap / spread, freedom)))
 
     @property
     def told(self) -> str:
@@ -134,7 +142,7 @@ def remembered(
         share,
         interval,
         float(norm.sf(level - gap / spread)) if spread > 0 else 0.0,
-        _doubt(submission, mine, unseen, usual, groups.get("retained"), seed),
+        _doubt(submission, evidence, mine, unseen, usual, seed),
         delivered,
         original,
     )
@@ -229,17 +237,24 @@ def _share(
 
 def _doubt(
     submission: UnlearnedSubmission,
+    evidence: Evidence,
     mine: Records,
     unseen: Records,
     usual: F64 | None,
-    retained: Records | None,
     seed: int,
 ) -> str:
     """Return why requested and unseen records are not of a kind, "" where nothing speaks for it.
 
-    Looked at is what no forgetting changes: how hard they are for networks that saw neither (or for
-    their neighbours among the retained), and how far from each other.
+    That they are as hard as each other is known from references, whose answers are set off, or by
+    lot. Looked at besides is what no forgetting changes: how hard they are for networks that saw
+    neither (or for their neighbours among the retained), and how far from each other.
     """
+    retained = evidence.retain
+    if usual is None:
+        if not evidence.drawn or retained is None:
+            return NOT_KNOWN
+        if near_copies(mine, unseen, retained, seed):
+            return COPIED
     if submission.claim.method.scenario == "backdoor":
         return "poisoned records are unlike any unseen one"
     n = len(mine)
@@ -252,6 +267,22 @@ def _doubt(
     if kind is None:
         return "of so few records nothing shows whether they are of one kind with the unseen"
     return "" if kind else UNLIKE
+
+
+def near_copies(mine: Records, unseen: Records, retained: Records, seed: int) -> bool:
+    """Whether requested records lie nearer to retained ones than unseen ones do (ranks within
+    labels, one side, at SIMILAR)."""
+    generator = np.random.default_rng([seed, 27])
+    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    base = flat(retained)
+    both = np.concatenate([flat(a), flat(b)])
+    nearest = np.full(len(both), np.inf)
+    for start in range(0, len(base), BASE):
+        nearest = np.minimum(nearest, squared(both, base[start : start + BASE]).min(axis=1))
+    ranks = centred(rankdata(nearest), np.concatenate([a.y, b.y]))
+    parts = (ranks[: len(a)], ranks[len(a) :])
+    gap, spread, freedom = _contrast(parts, parts, 0.0)
+    return spread > 0 and float(student.cdf(gap / spread, freedom)) <= SIMILAR
 
 
 def as_hard(mine: Records, unseen: Records, retained: Records, seed: int) -> bool:

@@ -244,7 +244,7 @@ def _pairs(served: Served) -> _Pairs:
     if served.kind is Kind.LABELS:
         size[both] = change[:, 0] != 0
         return _Pairs(partner, size, np.nan_to_num(size) > 0, 1.0, 0.0)
-    least = 4 * float(np.max(rounding(served.outputs), initial=0.0))  # twice two roundings
+    least = 2 * float(np.max(rounding(served.outputs), initial=0.0))  # twice what rounding does
     unit = 1.0
     if served.kind is Kind.LOGITS:
         change = change - change.mean(axis=1, keepdims=True)

@@ -237,8 +237,9 @@ def _worse(
     """Ask whether φ of requested records is lower than of unseen ones of the same labels.
 
     The area is the chance that a requested record has the higher φ of two of a label; with
-    references, what it is with them in the mean is subtracted. Without, the requested may be the
-    hard ones of their kind: then they must be lower than unseen ones that are mispredicted, too.
+    references, what it is with them in the mean is subtracted. Without, and where the request was
+    not drawn by lot, the requested may be the hard ones of their kind: then they must be lower than
+    unseen ones that are mispredicted, too.
     """
     if len(gone):
         return "a class that is gone is answered as badly as can be: nothing is worse"
@@ -257,7 +258,8 @@ def _worse(
             "requested records are unlike unseen ones, or too few to tell: only references say how "
             "hard they are"
         )
-    if not known and (retained is None or not as_hard(mine, unseen, retained, seed)):
+    lot = evidence.drawn
+    if not (known or lot) and (retained is None or not as_hard(mine, unseen, retained, seed)):
         return (
             "requested records may be disputed or mislabelled, by the retained ones beside them: "
             "only references say how hard they are"
@@ -273,7 +275,7 @@ def _worse(
     spread = float(np.sqrt(max(_variance(bound, n, m), seen) + extra))
     p_refute = float(norm.cdf((level - bound) / spread))
     power = _power(0.0, bound, _variance(bound, n, m) + extra)
-    if not known:
+    if not (known or lot):
         hard = after[1][after[1] < 0]  # by φ below 0 another label is likelier
         p_refute = max(p_refute, _below(after[0], hard, bound))
         power = _power(FAR_BELOW, bound, _variance(bound, n, len(hard))) if len(hard) else 0.0

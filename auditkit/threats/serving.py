@@ -37,6 +37,7 @@ CUT = 10  # bits of TF32, whose operands may be cut off; the others are rounded 
 COARSER = 4.0
 """By how much coarse floats may move a logit beyond what was measured: a service rounds what is
 between layers, too, and sums in another order, which for a few layers does less than this."""
+LEAST_GRID, MOST_OF_GRID, OFF_GRID = 1e-5, 4096, 1e-3  # a finer grid is none of a service's
 MOST_DIGITS = 9
 """Decimal digits beyond which an answer was not rounded: float32 has no more."""
 
@@ -113,14 +114,15 @@ def fits(served: Served, asked: Requested) -> bool:
 def rounding(outputs: F64) -> F64:
     """Return [Q, C] how far each answer may be from what was rounded to it.
 
-    Half a unit of the last decimal place, or of the last significant digit, that any answer has,
-    whichever is more: both ways of rounding are in use. 0 where answers have all digits of floats.
+    A unit of the last decimal place, or of the last significant digit, that any answer has, or of
+    the grid that all lie on, whichever is more: all ways of rounding are in use, and digits are cut
+    off, too. 0 where answers have all digits of floats.
     """
     values = np.abs(outputs[np.isfinite(outputs)])
     if not values.size:
         return np.zeros(outputs.shape)
     places = next((d for d in range(MOST_DIGITS) if _rounded(values, d)), None)
-    step = 0.0 if places is None else 0.5 * 10.0**-places
+    step = max(0.0 if places is None else 10.0**-places, _grid(values))
     some = values[values > 0]
     exponent = np.floor(np.log10(some)) if some.size else np.zeros(0)
     scaled = some / 10.0**exponent
@@ -130,7 +132,21 @@ def rounding(outputs: F64) -> F64:
     with np.errstate(all="ignore"):
         mine = np.floor(np.log10(np.abs(outputs)))
     mine = np.where(np.isfinite(mine), mine, exponent.min())
-    return np.asarray(np.maximum(step, 0.5 * 10.0 ** (mine - digits)))
+    return np.asarray(np.maximum(step, 10.0 ** (mine - digits)))
+
+
+def _grid(values: F64) -> float:
+    """Return the unit of which all values are multiples, such as 1/255; 0 where there is none."""
+    distinct = np.unique(values)
+    apart_by = np.diff(distinct, prepend=0.0)
+    apart_by = apart_by[apart_by > LEAST_GRID]
+    if not apart_by.size or len(distinct) > MOST_OF_GRID:
+        return 0.0
+    count = np.round(distinct[-1] / apart_by.min())
+    unit = float(distinct[-1] / count) if count else 0.0
+    if not unit or np.abs(distinct / unit - np.round(distinct / unit)).max() > OFF_GRID:
+        return 0.0
+    return unit
 
 
 def _rounded(values: F64, digits: int) -> bool:

@@ -304,7 +304,7 @@ def _distance(served: Served, one: NDArray[np.int64], other: NDArray[np.int64]) 
     a, b = served.outputs[one], served.outputs[other]
     if served.kind is Kind.LABELS:
         return np.asarray(a[:, 0] != b[:, 0], dtype=np.float64)
-    allowed = 2 * logit_error(np.nan_to_num(a)) + 2 * rounding(served.outputs)[one].max(axis=1)
+    allowed = 2 * logit_error(np.nan_to_num(a)) + rounding(served.outputs)[one].max(axis=1)
     far = np.abs(a - b).max(axis=1)
     return np.where(far > allowed, far, 0.0)
 

@@ -20,6 +20,7 @@ from auditkit.unlearning.training import train_from_scratch
 from tests.threats.unlearned_owner import RECIPE, Trained, trained
 
 JUDGED = ("fragile", "over-forgetting")
+MEMORY = ("neglecting", "lazy", "deceiving")
 CLASSES = 10
 
 
@@ -99,3 +100,76 @@ def _of_four_classes(case: Trained) -> Trained:
     }
     original = train_from_scratch(case.original, joined(few["forget"], few["retain"]), RECIPE, 1)
     return replace(case, original=original, **few)
+
+
+def _asked_for(case: Trained, rows: np.ndarray) -> Trained:
+    """Return the case in which other training records are to be forgotten."""
+    train = joined(case.forget, case.retain)
+    chosen = np.zeros(len(train), dtype=bool)
+    chosen[rows] = True
+    return replace(case, forget=train.take(chosen), retain=train.take(~chosen))
+
+
+def _by_signal(case: Trained) -> np.ndarray:
+    train = joined(case.forget, case.retain)
+    return np.argsort(confidence_signal(answering(case.original)(train.x), train.y))
+
+
+@pytest.mark.parametrize("retained", [True, False])
+def test_easy_records_are_not_taken_for_remembered_ones(retained: bool, tmp_path: Path) -> None:
+    """They are answered better than unseen ones by whoever never saw them."""
+    for seed in range(3):
+        given = trained(seed, noise=0.1)
+        easier = _by_signal(given)[350:]
+        case = _asked_for(given, np.random.default_rng(seed).permutation(easier)[:60])
+        honest = case.submit(tmp_path / f"{seed}", case.retrained(5))
+        known = case.evidence()
+        known = known if retained else replace(known, retain=None)
+        for check in run_on(honest, known, MEMORY, seed):
+            assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+            assert "drawn by lot" in check.reason and check.evidence["power"] == 0
+
+
+@pytest.mark.parametrize("drawn", [True, False])
+def test_hard_records_that_were_left_in_are_never_passed(drawn: bool, tmp_path: Path) -> None:
+    """They are answered worse than unseen ones, and by the original, too: that nothing is left of
+    what it knew of them is no finding."""
+    for seed in range(3):
+        given = trained(seed)
+        case = _asked_for(given, _by_signal(given)[:20])
+        everything = train_from_scratch(
+            case.original, joined(case.retain, case.forget), RECIPE, seed + 50
+        )
+        cheat = case.submit(tmp_path / f"{seed}", everything)
+        known = replace(case.evidence(), drawn=drawn)
+        for check in run_on(cheat, known, MEMORY, seed):
+            assert check.outcome is not Outcome.PASS, check.reason
+
+
+def test_records_whose_copies_stay_are_not_taken_for_remembered_ones(tmp_path: Path) -> None:
+    for seed in range(3):
+        given = trained(seed)
+        copies = Records(given.forget.x + 0.01, given.forget.y, key=given.forget.key)
+        retain = joined(given.retain, copies)
+        original = train_from_scratch(
+            given.original, joined(given.forget, retain), RECIPE, seed + 100
+        )
+        case = replace(given, original=original, retain=retain)
+        honest = case.submit(tmp_path / f"{seed}", case.retrained(5))
+        for check in run_on(honest, replace(case.evidence(), drawn=True), MEMORY, seed):
+            assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+            assert "copies among the retained" in check.reason
+
+
+def test_a_draw_by_lot_is_as_good_as_references(tmp_path: Path) -> None:
+    given = trained(0, noise=0.9)  # which is remembered
+    left = train_from_scratch(given.original, joined(given.retain, given.forget), RECIPE, 7)
+    cheat = given.submit(tmp_path / "c", left)
+    honest = given.submit(tmp_path / "h", given.retrained(5))
+    drawn = replace(given.evidence(), drawn=True)
+    for check in run_on(honest, drawn, MEMORY, 0):
+        assert check.outcome is not Outcome.FAIL, check.reason
+    for check in run_on(cheat, drawn, MEMORY, 0):
+        assert check.outcome is Outcome.FAIL, check.reason
+    for check in run_on(cheat, given.evidence(), MEMORY, 0):
+        assert check.outcome is Outcome.INCONCLUSIVE, "not known to be drawn by lot"

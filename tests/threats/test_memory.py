@@ -82,8 +82,18 @@ def test_the_test_of_a_share_is_welchs() -> None:
     theirs = ttest_ind(*scores, equal_var=False, alternative="less")
     assert gap / spread == pytest.approx(theirs.statistic)
     assert freedom == pytest.approx(theirs.df)
-    told = Memory(6, 90, 0, 1.0, 0.0, (0.0, 1.0), 0.0, "", scores, zero)
-    assert told.p_less_left(0.5) == pytest.approx(theirs.pvalue)
+    knew = np.ones(6) + scores[0] * 1e-9, np.zeros(90) + scores[1] * 1e-9
+    told = Memory(6, 90, 0, 1.0, 0.0, (0.0, 1.0), 0.0, "", scores, knew)
+    less = ttest_ind(scores[0] - 0.5, scores[1], equal_var=False, alternative="less")
+    assert told.p_less_left(0.5) == pytest.approx(less.pvalue)
+
+
+def test_what_the_original_did_not_know_cannot_be_missed() -> None:
+    """Hard records are answered worse than unseen ones, by a network that still knows them, too."""
+    generator = np.random.default_rng(1)
+    scores = generator.normal(-1, 1, 60), generator.normal(0, 1, 400)
+    told = Memory(60, 400, 0, 1.0, 0.0, (0.0, 1.0), 0.0, "", scores, scores)
+    assert told.p_less_left(0.2) > 0.99
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4])

@@ -26,7 +26,7 @@ Progress = Callable[[int, int], None]
 ROWS = "rows.jsonl"
 SCHEMA = "auditkit/calibration/v1"
 
-FROZEN_BEFORE = 3000
+FROZEN_BEFORE = 4000
 """Worlds of lower seeds are those that were looked at while the checks were made; rates are of
 others."""
 

@@ -116,6 +116,7 @@ def test_an_endpoint_that_is_down_is_no_reason_to_pass(folder: Path) -> None:
         ("[threats.endpoint]\nbudget = 100\n", "URL"),
         ('[threats.endpoint]\nurl = "http://x/"\nrate = "fast"\n', "as a number"),
         ('log = "l.safetensors"\n', "keys among"),
+        ('drawn = "yes"\n', "drawn"),
     ],
 )
 def test_a_plan_that_is_wrong_is_the_callers_mistake(more: str, said: str, tmp_path: Path) -> None:

@@ -346,10 +346,23 @@ def test_the_p_value_is_fisher_s(make: Make, evidence: Gather) -> None:
 def test_rounding_is_read_off_the_answers(places: int) -> None:
     values = np.random.default_rng(0).normal(scale=10, size=(200, 5))
     assert (np.abs(np.round(values, places) - values) <= rounding(np.round(values, places))).all()
-    assert rounding(np.round(values, places)).max() < 11 * 0.5 * 10.0**-places
+    assert rounding(np.round(values, places)).max() < 11 * 10.0**-places
+    cut = np.trunc(values * 10**places) / 10**places
+    assert (np.abs(cut - values) <= rounding(cut) * (1 + 1e-9)).all(), "or cut off"
     three = np.array([[float(f"{v:.3g}") for v in row] for row in values])
     assert (np.abs(three - values) <= rounding(three)).all()
     assert rounding(values).max() == 0
+
+
+@pytest.mark.parametrize("unit", [1 / 255, 0.05, 1 / 3])
+@pytest.mark.parametrize("whole", [np.round, np.floor])
+def test_answers_on_any_grid_are_taken_for_rounded(unit: float, whole: Any) -> None:
+    values = np.random.default_rng(1).dirichlet(np.ones(5), size=300)
+    served = whole(values / unit) * unit
+    assert (np.abs(served - values) <= rounding(served) * (1 + 1e-6)).all()
+    assert rounding(served).max() == pytest.approx(unit)
+    assert rounding(served.astype(np.float32).astype(np.float64)).max() == pytest.approx(unit)
+    assert rounding(values.astype(np.float32).astype(np.float64)).max() == 0
 
 
 def test_latency_alone_never_accuses(make: Make, evidence: Gather) -> None:

@@ -11,6 +11,7 @@ import pytest
 from auditkit.certificate.submission import UnlearnedSubmission
 from auditkit.network.evaluate import logits
 from auditkit.network.graph import Dense, Network, Node, Relu
+from auditkit.records import Records, joined
 from auditkit.results import Outcome, Severity
 from auditkit.threats.evidence import Evidence
 from auditkit.threats.head_only import (
@@ -22,8 +23,12 @@ from auditkit.threats.head_only import (
     detect_model,
     simulate_model,
 )
+from auditkit.threats.references import ReferenceKind, References
 from auditkit.unlearning.registry import unlearn
+from auditkit.unlearning.scenario_files import dense_network
+from auditkit.unlearning.training import Recipe, train_from_scratch
 from tests.threats.conftest import Digits, Make
+from tests.threats.trained_owner import submit
 from tests.threats.unlearned_owner import Trained, trained, with_unlearned
 
 
@@ -184,6 +189,56 @@ def test_features_that_are_linear_in_the_input_are_no_concealment(
     check = detect_model(given, case.evidence(), seed=0)
     assert check.outcome is Outcome.INCONCLUSIVE, check.reason
     assert ("a linear map" if bend else "affine in the input") in check.reason
+
+
+@pytest.mark.parametrize(("inputs", "hidden"), [("one number", 64), ("a category", 256)])
+def test_inputs_of_few_values_are_no_concealment(inputs: str, hidden: int) -> None:
+    """Any wide layer spans all functions on them, so that honest features explain each other."""
+    told = []
+    for seed in range(3):
+        generator = np.random.default_rng(seed)
+        if inputs == "one number":
+            x = generator.random((1200, 1))
+            y = np.sin(6 * x[:, 0]) > 0.5
+        else:
+            ages, kinds = generator.integers(0, 9, 1200) / 9, generator.integers(0, 4, 1200)
+            x = np.column_stack([ages, np.eye(4)[kinds]])
+            y = (ages > 0.5) ^ (kinds == 0)
+        y = (y ^ (generator.random(1200) < 0.1)).astype(np.int64)
+        records = Records(x.astype(np.float32), y)
+        train, unseen = records.take(np.arange(700)), records.take(np.arange(700, 1200))
+        forget, retain = train.take(np.arange(8)), train.take(np.arange(8, 700))
+        recipe = Recipe(epochs=20, learning_rate=3e-3)
+        blank = dense_network(x.shape[1:], (hidden,), 2)
+        original = train_from_scratch(blank, train, recipe, seed)
+        honest = train_from_scratch(blank, retain, recipe, seed + 50)
+        known = Evidence(forget, retain, unseen)
+        check = detect_model(submit(original, honest, forget), known, seed=seed)
+        assert check.outcome is not Outcome.FAIL, check.reason
+        told.append("random weights explain them" in check.reason)
+    assert any(told)
+
+
+def test_a_training_that_hardly_left_its_start_is_no_concealment() -> None:
+    case = trained(0, noise=0.1)
+    records = joined(case.forget, case.retain)
+    forget, retain = records.take(np.arange(5)), records.take(np.arange(5, len(records)))
+    gentle = Recipe(epochs=3, learning_rate=1e-3, optimizer="sgd", momentum=0.0)
+    original = train_from_scratch(case.original, records, gentle, 4)
+    honest = train_from_scratch(case.original, retain, gentle, 4)
+    references = tuple(train_from_scratch(case.original, retain, gentle, s) for s in (4, 5))
+    known = Evidence(
+        forget, retain, case.unseen, references=References(ReferenceKind.RETRAINED, references)
+    )
+    check = detect_model(submit_wide(original, honest, forget), known, seed=0)
+    assert check.outcome is Outcome.INCONCLUSIVE, check.reason
+    assert "network retrained without the records" in check.reason
+
+
+def submit_wide(original: Network, unlearned: Network, forget: Records) -> UnlearnedSubmission:
+    return replace(
+        submit(original, unlearned, Records(forget.x.clip(0, 1), forget.y)), forget=forget
+    )
 
 
 def replace_head(network: Network, by: float) -> Network:

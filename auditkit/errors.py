@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import IntEnum
+from functools import partial
+from typing import Any
 
 
 class ExitCode(IntEnum):
@@ -31,6 +33,11 @@ class AuditkitError(Exception):
         self.expected = expected
         self.found = found
         self.remedy = remedy
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # raised in another process, it is the same error here
+        kept = {name: getattr(self, name) for name in ("expected", "found", "remedy")}
+        return partial(type(self), **kept), (self.subject,)
 
     def __str__(self) -> str:
         line = f"{self.subject}: expected {self.expected}, found {self.found}; {self.remedy}"

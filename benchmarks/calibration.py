@@ -49,7 +49,7 @@ def main() -> None:
         study = read_study(args.results / ROWS)
     else:
         design = Design(
-            args.worlds, FROZEN_BEFORE, tuple(KINDS), 2, tuple(b.name for b in BEHAVIOURS)
+            args.worlds, FROZEN_BEFORE, tuple(KINDS), 1, tuple(b.name for b in BEHAVIOURS)
         )
         data = {"digits": read_records("digits"), "location30": users()}
         study = run_study(data, design, args.results, jobs=args.jobs, progress=_told)

@@ -51,8 +51,8 @@ do, whose figures are kept apart. Their models are served by another runtime tha
 as logits, probabilities to three digits or labels; who retrains hands over a log. The auditor \
 compares with four networks retrained without the records in about half of the worlds, and with \
 unseen records in the others; he says that the request was drawn by lot, as it was. From an honest \
-owner each behaviour is simulated in full and at one lesser strength ({len(cheats)} owners who \
-cheat in full), and looked for by the check for it. \
+owner each behaviour is simulated in full and, in every second world, at one lesser strength \
+({len(cheats)} owners who cheat in full), and looked for by the check for it. \
 Cheats on networks start from an honest retraining and claim one: an owner who names an \
 approximate method instead is judged less, see the pages of lazy, deceiving, neglecting and fragile.
 

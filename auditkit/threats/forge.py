@@ -63,8 +63,8 @@ def write(
 def proofs_that_fit(
     honest: PatchSubmission, patch: AnyPatch | None, certificate: Certificate | None
 ) -> Proofs | None:
-    """Return the honest proofs of claims that still are what they were, of as many gates."""
-    if honest.proofs is None or (patch is not None and patch.gates != honest.patch.gates):
+    """Return the honest proofs of claims that still are what they were, on the same gates."""
+    if honest.proofs is None or (patch is not None and not _same_gates(honest.patch, patch)):
         return None
     before = set(honest.certificate.claims)
     kept = {c.record for c in (certificate or honest.certificate).claims if c in before}
@@ -73,6 +73,16 @@ def proofs_that_fit(
     chosen = np.flatnonzero(rows)
     multipliers = honest.proofs.multipliers
     return Proofs.of(names, multipliers.rows(chosen, multipliers.record[chosen]))
+
+
+def _same_gates(one: AnyPatch, other: AnyPatch) -> bool:
+    """Return whether two gated patches have the same gates in the same places."""
+    if not (isinstance(one, Patch) and isinstance(other, Patch)):
+        return False
+    return len(one.groups) == len(other.groups) and all(
+        a.name == b.name and np.array_equal(a.patterns, b.patterns)
+        for a, b in zip(one.groups, other.groups, strict=True)
+    )
 
 
 def with_groups(patch: Patch, groups: Sequence[Group]) -> Patch:

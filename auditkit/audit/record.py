@@ -12,8 +12,10 @@ import numpy as np
 
 import auditkit
 from auditkit.audit.compliance import compliance
+from auditkit.audit.plan import Plan
 from auditkit.audit.record_words import (
     ASSUMPTIONS,
+    DRAWN,
     UNDETECTABLE,
     may_conclude,
     must_not_conclude,
@@ -79,7 +81,7 @@ def build_record(plan_findings: Findings, libraries: dict[str, str]) -> dict[str
             *([] if membership is None else membership.tables),
         ],
         "not_examined": [*found.not_examined, *UNDETECTABLE],
-        "assumptions": list(ASSUMPTIONS),
+        "assumptions": _assumptions(plan),
         "may_conclude": may_conclude(found.kind),
         "must_not_conclude": must_not_conclude(found.kind),
         "methods": {
@@ -210,6 +212,11 @@ def _patch(submission: PatchSubmission) -> dict[str, Any]:
         "gates": patch.gates,
         "bytes": (submission.directory / PATCH).stat().st_size,
     }
+
+
+def _assumptions(plan: Plan) -> list[str]:
+    drawn = plan.threats is not None and plan.threats.drawn
+    return [*ASSUMPTIONS, *([DRAWN] if drawn else [])]
 
 
 def _history(found: Findings) -> list[dict[str, Any]]:

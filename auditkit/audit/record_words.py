@@ -11,6 +11,12 @@ ASSUMPTIONS = (
     "The model that was submitted is the model that is served.",
 )
 
+DRAWN = (
+    "The auditor drew the request by lot from the training records, and unseen records are from "
+    "the same source."
+)
+"""Where a plan says so: what was compared with unseen records rests on it."""
+
 UNDETECTABLE = (
     "a second model kept in secret",
     "another model than was audited, served to others or later than anybody asked",

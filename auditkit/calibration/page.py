@@ -155,6 +155,12 @@ def _targets(summary: Summary) -> str:
         f"of a check and {MOST_FALSE_AUDITS:.0%} of an audit, power at least {LEAST_POWER:.0%} at "
         f"full strength, of what can be found. {count - len(missed)} of {count} are reached."
     )
+    flawless = [t for t in missed if t.rate.hits == (t.rate.n if t.of_power else 0)]
+    if flawless:
+        text += (
+            f" {len(flawless)} of the {len(missed)} that are missed have not one error, and too "
+            "few trials to show it."
+        )
     rows = [[t.what, t.rate.text()] for t in missed]
     return f"{_table('Targets that are missed', ['target', 'measured'], rows)}\n\n{text}"
 

@@ -37,6 +37,7 @@ class Target:
     what: str
     rate: Rate
     reached: bool
+    of_power: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Return plain JSON values."""
@@ -222,7 +223,8 @@ class Summary:
             for way in self.ways(behaviour):
                 power = self.power_where_stated(behaviour, way)
                 good = power.interval[0] >= LEAST_POWER
-                found.append(Target(f"power of {behaviour.name} on {way}", power, good))
+                what = f"power of {behaviour.name} on {way}"
+                found.append(Target(what, power, good, of_power=True))
         audits = self.false_audits()
         good = audits.interval[1] <= MOST_FALSE_AUDITS
         first = [Target("false alarms of an audit", audits, good)]

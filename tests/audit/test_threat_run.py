@@ -101,6 +101,13 @@ def test_an_endpoint_is_asked_and_its_transcript_gives_the_same_record(folder: P
     (folder / "t.jsonl").unlink()
 
 
+def test_a_draw_by_lot_is_an_assumption_of_the_record(folder: Path) -> None:
+    for said, drawn in (("", False), ("drawn = true\n", True)):
+        record = audited(folder, said)["record"]
+        assert record["methods"]["settings"]["threats"]["drawn"] is drawn  # type: ignore[index]
+        assert any("drew the request by lot" in a for a in record["assumptions"]) is drawn
+
+
 def test_an_endpoint_that_is_down_is_no_reason_to_pass(folder: Path) -> None:
     down = '[threats.endpoint]\nurl = "http://127.0.0.1:9/"\nbudget = 100\n'
     check = audited(folder, down)["threats.substitution"]

@@ -208,11 +208,19 @@ def assemble_patch(contents: Contents[Certificate]) -> PatchSubmission:
 def _proofs(data: bytes, certificate: Certificate, patch: Patch, what: str) -> Proofs:
     claims = {c.record: c for c in certificate.claims if c.record is not None}
     proofs = proofs_from_bytes(data, patch, list(claims), what)
-    stated = [claims[digest] for digest in proofs.records]
-    targets = [-1 if c.target is None else c.target for c in stated]
-    gates = [patch.find(c.group, -1 if c.member is None else c.member) for c in stated]
-    own = np.array([-1 if gate is None else gate for gate in gates], dtype=np.int64)
-    wrong = contradiction(proofs, np.array(targets, dtype=np.int64), own)
+    wrong = contradicted(proofs, certificate, patch)
     if wrong:
         refuse(what, "proofs of the claims as stated", wrong, "have them written again")
     return proofs
+
+
+def contradicted(proofs: Proofs, certificate: Certificate, patch: Patch) -> str | None:
+    """Return what of the proofs contradicts the claims that they are of, None for nothing."""
+    claims = {c.record: c for c in certificate.claims if c.record is not None}
+    stated = [claims[digest] for digest in proofs.records if digest in claims]
+    if len(stated) < len(proofs.records):
+        return "records of which nothing is claimed"
+    targets = [-1 if c.target is None else c.target for c in stated]
+    gates = [patch.find(c.group, -1 if c.member is None else c.member) for c in stated]
+    own = np.array([-1 if gate is None else gate for gate in gates], dtype=np.int64)
+    return contradiction(proofs, np.array(targets, dtype=np.int64), own)

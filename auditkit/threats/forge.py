@@ -13,6 +13,7 @@ import numpy as np
 
 from auditkit.certificate import history
 from auditkit.certificate.identity import record_digests
+from auditkit.certificate.patch_submission import contradicted
 from auditkit.certificate.proofs import Proofs
 from auditkit.certificate.prove import prove
 from auditkit.certificate.statement import Certificate, Claim
@@ -63,8 +64,11 @@ def write(
 def proofs_that_fit(
     honest: PatchSubmission, patch: AnyPatch | None, certificate: Certificate | None
 ) -> Proofs | None:
-    """Return the honest proofs of claims that still are what they were, on the same gates."""
-    if honest.proofs is None or (patch is not None and not _same_gates(honest.patch, patch)):
+    """Return the honest proofs of claims that still are what they were, of as many gates.
+
+    None where the gates are others, so that one is said to be closed that a claim is about.
+    """
+    if honest.proofs is None or (patch is not None and patch.gates != honest.patch.gates):
         return None
     before = set(honest.certificate.claims)
     kept = {c.record for c in (certificate or honest.certificate).claims if c in before}
@@ -72,16 +76,11 @@ def proofs_that_fit(
     rows = np.array([names[r] in kept for r in honest.proofs.multipliers.record], dtype=bool)
     chosen = np.flatnonzero(rows)
     multipliers = honest.proofs.multipliers
-    return Proofs.of(names, multipliers.rows(chosen, multipliers.record[chosen]))
-
-
-def _same_gates(one: AnyPatch, other: AnyPatch) -> bool:
-    """Return whether two gated patches have the same gates in the same places."""
-    if not (isinstance(one, Patch) and isinstance(other, Patch)):
-        return False
-    return len(one.groups) == len(other.groups) and all(
-        a.name == b.name and np.array_equal(a.patterns, b.patterns)
-        for a, b in zip(one.groups, other.groups, strict=True)
+    kept_proofs = Proofs.of(names, multipliers.rows(chosen, multipliers.record[chosen]))
+    new = patch or honest.patch
+    assert isinstance(new, Patch)  # proofs are of gated patches
+    return (
+        None if contradicted(kept_proofs, certificate or honest.certificate, new) else kept_proofs
     )
 
 

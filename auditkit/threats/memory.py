@@ -272,34 +272,43 @@ def _doubt(
 def near_copies(mine: Records, unseen: Records, retained: Records, seed: int) -> bool:
     """Whether requested records lie nearer to retained ones than unseen ones do (ranks within
     labels, one side, at SIMILAR)."""
-    generator = np.random.default_rng([seed, 27])
-    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    a, b = _looked_at(mine, unseen, [seed, 27])
     base = flat(retained)
     both = np.concatenate([flat(a), flat(b)])
     nearest = np.full(len(both), np.inf)
     for start in range(0, len(base), BASE):
         nearest = np.minimum(nearest, squared(both, base[start : start + BASE]).min(axis=1))
-    ranks = centred(rankdata(nearest), np.concatenate([a.y, b.y]))
-    parts = (ranks[: len(a)], ranks[len(a) :])
-    gap, spread, freedom = _contrast(parts, parts, 0.0)
+    y = np.concatenate([a.y, b.y])
+    gap, spread, freedom = _in_ranks(nearest[: len(a)], nearest[len(a) :], y)
     return spread > 0 and float(student.cdf(gap / spread, freedom)) <= SIMILAR
 
 
 def as_hard(mine: Records, unseen: Records, retained: Records, seed: int) -> bool:
     """Return whether retained records near requested ones agree as often with their labels as those
     near unseen ones do: where they do not, records are disputed, mislabelled, or too easy."""
-    generator = np.random.default_rng([seed, 24])
-    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    a, b = _looked_at(mine, unseen, [seed, 24])
     near = _agreement(a, b, retained)
     return not _differ(near[: len(a)], near[len(a) :], np.concatenate([a.y, b.y]))
 
 
 def _differ(mine: F64, unseen: F64, y: NDArray[np.int64]) -> bool:
     """Whether two kinds of records differ in how hard they are (ranks within labels, two sides)."""
+    gap, spread, freedom = _in_ranks(mine, unseen, y)
+    return spread > 0 and 2 * float(student.sf(abs(gap) / spread, freedom)) <= SIMILAR
+
+
+def _in_ranks(mine: F64, unseen: F64, y: NDArray[np.int64]) -> tuple[float, float, float]:
+    """Return the `_contrast` of two kinds' ranks within labels `y` [N + M]."""
     ranks = centred(rankdata(np.concatenate([mine, unseen])), y)
     parts = (ranks[: len(mine)], ranks[len(mine) :])
-    gap, spread, freedom = _contrast(parts, parts, 0.0)
-    return spread > 0 and 2 * float(student.sf(abs(gap) / spread, freedom)) <= SIMILAR
+    return _contrast(parts, parts, 0.0)
+
+
+def _looked_at(mine: Records, unseen: Records, seed: list[int]) -> tuple[Records, Records]:
+    """Return LOOKED_AT records of either kind, drawn by chance."""
+    generator = np.random.default_rng(seed)
+    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    return a, b
 
 
 def _agreement(mine: Records, unseen: Records, retained: Records) -> F64:
@@ -321,8 +330,7 @@ def of_one_kind(mine: Records, unseen: Records, seed: int) -> bool | None:
     """
     if min(len(mine), len(unseen)) < LEAST:
         return None
-    generator = np.random.default_rng([seed, 24])
-    a, b = (r.take(np.sort(generator.permutation(len(r))[:LOOKED_AT])) for r in (mine, unseen))
+    a, b = _looked_at(mine, unseen, [seed, 24])
     return min(apart(a, b, seed), near_their_own(a, b, seed)) > SIMILAR
 
 

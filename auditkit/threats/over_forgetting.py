@@ -189,7 +189,7 @@ def _detect(submission: Submission, evidence: Evidence, seed: int) -> CheckResul
                 harm = replace(harm, told=f"{harm.told}, {why}", p_refute=1.0, power=0.0)
     parts = (worse, harm, ruin)
     found = [part for part in parts if isinstance(part, Finding)]
-    # where nothing is retained both say so
+    # two questions may lack the same
     missing = "; ".join(dict.fromkeys(part for part in parts if isinstance(part, str)))
     if not found:
         return judged(Outcome.INCONCLUSIVE, missing + asked.caveat)
@@ -258,8 +258,8 @@ def _worse(
             "requested records are unlike unseen ones, or too few to tell: only references say how "
             "hard they are"
         )
-    lot = evidence.drawn
-    if not (known or lot) and (retained is None or not as_hard(mine, unseen, retained, seed)):
+    as_unseen = bool(known) or evidence.drawn  # and so no harder or easier than these
+    if not as_unseen and (retained is None or not as_hard(mine, unseen, retained, seed)):
         return (
             "requested records may be disputed or mislabelled, by the retained ones beside them: "
             "only references say how hard they are"
@@ -275,7 +275,7 @@ def _worse(
     spread = float(np.sqrt(max(_variance(bound, n, m), seen) + extra))
     p_refute = float(norm.cdf((level - bound) / spread))
     power = _power(0.0, bound, _variance(bound, n, m) + extra)
-    if not (known or lot):
+    if not as_unseen:
         hard = after[1][after[1] < 0]  # by φ below 0 another label is likelier
         p_refute = max(p_refute, _below(after[0], hard, bound))
         power = _power(FAR_BELOW, bound, _variance(bound, n, len(hard))) if len(hard) else 0.0
